@@ -1,0 +1,127 @@
+"""Who waits for work, who listens to events, and how they are woken across threads."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
+
+from docket_core.backend.clock import Micros
+from docket_core.backend.model import (
+    CancelRequested,
+    Event,
+    ProgressMade,
+    StateChanged,
+    StrikeEvent,
+    StrikeRule,
+    StrikesCaughtUp,
+    Topic,
+)
+
+TOPICS: dict[type[Event], Topic] = {
+    StateChanged: Topic.STATE,
+    ProgressMade: Topic.PROGRESS,
+    CancelRequested: Topic.CANCEL,
+}
+
+
+class Bell:
+    """An event that any thread may set for the loop that made it."""
+
+    __slots__ = ("_loop", "event")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.event = asyncio.Event()
+
+    def ring(self) -> None:
+        try:
+            same = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            same = False
+        if same:
+            self.event.set()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.event.set)
+
+
+class Waiter(Bell):
+    """A worker that has nothing to claim until `until`, or until something for its functions comes."""
+
+    __slots__ = ("functions", "until")
+
+    def __init__(self, functions: AbstractSet[str] | None, until: Micros | None) -> None:
+        super().__init__()
+        self.functions = functions
+        self.until = until
+
+    def concerns(self, function: str, at: Micros) -> bool:
+        """Whether work of `function` that is ready `at` is news to this waiter."""
+        return (self.functions is None or function in self.functions) and (self.until is None or at < self.until)
+
+
+class Listener(Bell):
+    """A subscription: what has happened and was not read yet, the newest of each kind, key and state.
+
+    `tell` is called under the store's lock.
+    """
+
+    def __init__(self, lock: threading.RLock, topics: AbstractSet[Topic], keys: Sequence[str] | None) -> None:
+        super().__init__()
+        self._lock = lock
+        self._topics = topics
+        self._keys = None if keys is None else set(keys)
+        self._unread: dict[tuple[object, ...], Event] = {}
+
+    def tell(self, event: Event) -> None:
+        if TOPICS[type(event)] in self._topics and (self._keys is None or event.key in self._keys):
+            state = event.state if isinstance(event, StateChanged) else None
+            slot = (type(event), event.key, state)
+            self._unread.pop(slot, None)
+            self._unread[slot] = event
+            self.ring()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            await self.event.wait()
+            self.event.clear()
+            with self._lock:
+                unread, self._unread = self._unread, {}
+            for event in unread.values():
+                yield event
+
+    async def watch(self, keys: Sequence[str]) -> None:
+        with self._lock:
+            if self._keys is not None:
+                self._keys.update(keys)
+
+    async def unwatch(self, keys: Sequence[str]) -> None:
+        with self._lock:
+            if self._keys is not None:
+                self._keys.difference_update(keys)
+
+
+class StrikeReader(Bell):
+    """A reader of the strikes: the rules in force, the word that this was all, then the changes.
+
+    Made, and told, under the store's lock.
+    """
+
+    def __init__(self, lock: threading.RLock, rules: dict[str, bytes]) -> None:
+        super().__init__()
+        self._lock = lock
+        self._unread: list[StrikeEvent] = [StrikeRule(rule, instruction) for rule, instruction in rules.items()]
+        self._unread.append(StrikesCaughtUp())
+        self.event.set()
+
+    def tell(self, rule: StrikeRule) -> None:
+        self._unread.append(rule)
+        self.ring()
+
+    async def __aiter__(self) -> AsyncIterator[StrikeEvent]:
+        while True:
+            await self.event.wait()
+            self.event.clear()
+            with self._lock:
+                unread, self._unread = self._unread, []
+            for event in unread:
+                yield event

@@ -1,0 +1,461 @@
+"""The shared state of one memory docket and its transitions. Every method is called under `lock`."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
+
+from docket_core.backend.clock import Clock, Micros
+from docket_core.backend.kit import due, recovery_delay, refusal_of_ack, refusal_of_task
+from docket_core.backend.model import (
+    Ack,
+    Acked,
+    CancelReply,
+    CancelRequested,
+    Claim,
+    Claimed,
+    Ended,
+    Enqueued,
+    EnqueueStatus,
+    Event,
+    OnConflict,
+    Renewal,
+    StateChanged,
+    StrikeRule,
+    Task,
+    Verdict,
+    WorkerRecord,
+)
+from docket_core.backend.states import State
+from docket_core.errors import Overloaded
+from docket_memory.events import Listener, StrikeReader, Waiter
+from docket_memory.gates import Gates
+from docket_memory.index import Index, Indexes
+from docket_memory.parts import Entry, Part
+
+PORTION = 1000
+"""How many ends a single claim, and how many keys a single step of clear, deals with."""
+
+
+class Store:
+    """One docket in memory. Backends that were opened for the same URL and name share it."""
+
+    def __init__(self, clock: Clock, retention: Micros, max_payload: int, max_tasks: int | None) -> None:
+        self.lock = threading.RLock()
+        self.clock = clock
+        self.retention = retention
+        self.max_payload = max_payload
+        self.max_tasks = max_tasks
+        self.users = 0
+        self.entries: dict[str, Entry] = {}
+        self.live = 0
+        """How many entries have a live part."""
+        self.ready = Indexes()
+        """Pending keys by function, ready time and sequence: parked and held-up ones are not in it."""
+        self.leases = Indexes()
+        """Running keys by function and the moment from which another claim may take them over."""
+        self.endings = Index()
+        """Keys with a hold or a requested cancel, by the lease's end that ends them."""
+        self.expiring = Index()
+        """Keys with a last part, by the end of its retention."""
+        self.gates = Gates()
+        self.presence: dict[str, tuple[Micros, WorkerRecord]] = {}
+        self.rules: dict[str, bytes] = {}
+        self.pushes = 0
+        self.waiters: set[Waiter] = set()
+        self.listeners: set[Listener] = set()
+        self.strike_readers: set[StrikeReader] = set()
+        self._token = 0
+        self._sequence = 0
+
+    def next_sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    # --- adding -----------------------------------------------------------------------------------
+
+    def add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> list[Enqueued]:
+        now = self.clock.now()
+        return [self._add_one(task, now if at_once else due(task, now), on_conflict, now) for task in tasks]
+
+    def _add_one(self, task: Task, when: Micros, on_conflict: OnConflict, now: Micros) -> Enqueued:
+        error = refusal_of_task(task, self.max_payload)
+        entry = self.entry(task.key, now)
+        if error is None and entry is not None:
+            repeated = self._repeated(entry, task, now)
+            if repeated is not None:
+                return repeated
+            if entry.live is not None and on_conflict is OnConflict.KEEP:
+                live = entry.live
+                return Enqueued(EnqueueStatus.EXISTS, live.run, live.generation, live.when, live.state(now))
+        grows = entry is None or entry.live is None
+        if error is None and grows and self.max_tasks is not None and self.live >= self.max_tasks:
+            error = Overloaded(f"the memory store holds its limit of {self.max_tasks:,} live tasks (max_tasks)")
+        if error is not None:
+            return Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
+        if entry is None:
+            entry = self.entries[task.key] = Entry()
+        self._displace(entry, now)
+        part = self._bear(entry, task, when, now)
+        return Enqueued(EnqueueStatus.ACCEPTED, part.run, part.generation, part.when, part.state(now))
+
+    def _repeated(self, entry: Entry, task: Task, now: Micros) -> Enqueued | None:
+        """The first answer once more, if this very run was added before."""
+        if entry.live is not None and entry.live.run == task.run:
+            live = entry.live
+            return Enqueued(EnqueueStatus.ACCEPTED, live.run, live.generation, live.when, live.state(now))
+        if entry.hold is not None and entry.hold.run == task.run:
+            hold = entry.hold
+            return Enqueued(EnqueueStatus.ACCEPTED, hold.run, hold.generation, hold.when, State.RUNNING)
+        if entry.last is not None and entry.last.run == task.run:
+            last = entry.last
+            return Enqueued(EnqueueStatus.ACCEPTED, last.run, last.generation, last.when, last.state)
+        return None
+
+    def _displace(self, entry: Entry, now: Micros) -> None:
+        """Make room for a newer live part: what is pending goes, what runs under a lease becomes a hold."""
+        old = entry.live
+        if old is None:
+            return
+        self._unindex(old)
+        if old.running and old.lease_until > now:
+            entry.hold = old
+            self.gates.replaced_while_running(old)
+            self.endings.add(old.key, old.lease_until)
+        else:
+            self.gates.run_ended(old, now)
+        entry.live = None
+        self.live -= 1
+
+    def _bear(self, entry: Entry, task: Task, when: Micros, now: Micros) -> Part:
+        """Make `task` the entry's live part."""
+        entry.generation += 1
+        part = Part(task, entry.generation, when, now, self.next_sequence())
+        entry.live = part
+        self.live += 1
+        self._index(entry, part)
+        self._tell_pending(part, now)
+        return part
+
+    # --- claiming ---------------------------------------------------------------------------------
+
+    def claim(
+        self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros, max_deliveries: int | None
+    ) -> Claimed:
+        now = self.clock.now()
+        ended = self.end_lapsed(PORTION, now)
+        claims: list[Claim] = []
+        for key in self.leases.due(functions, now):
+            part = self._live(key)
+            if max_deliveries is not None and part.delivery >= max_deliveries:
+                if len(ended) < PORTION:
+                    ended.append(
+                        self._end(part, State.FAILED, now, reason="poison", error=_POISON.format(part.delivery))
+                    )
+                    continue
+                break
+            if part.cancel_requested:
+                ended.append(self._end(part, State.CANCELLED, now, reason="cancelled"))
+                continue
+            if len(claims) >= limit:
+                break
+            self.leases.discard(part.function, key)
+            self.gates.lease_ended(part)
+            claims.append(self._grant(part, worker, lease, now))
+        while len(claims) < limit and (parked := self.gates.wakeable(functions, now)) is not None:
+            part = self._live(parked)
+            claim = self._grant(part, worker, lease, now)
+            self.gates.reserve(part)
+            claims.append(claim)
+        if len(claims) < limit:
+            for key in self.ready.due(functions, now):
+                part = self._live(key)
+                self.ready.discard(part.function, key)
+                claims.append(self._grant(part, worker, lease, now))
+                if len(claims) >= limit:
+                    break
+        return Claimed(claims, now, self._next_at(functions), self.pushes, ended)
+
+    def _grant(self, part: Part, worker: str, lease: Micros, now: Micros) -> Claim:
+        self._token = max(self._token + 1, now)
+        part.token = self._token
+        part.worker = worker
+        part.started_at = now
+        part.lease_until = now + lease
+        part.delivery += 1
+        part.progress = None
+        self._index_lease(part)
+        if self.listeners:
+            self.tell(StateChanged(part.key, part.run, part.generation, State.RUNNING, part.when, worker, now))
+        return part.claim()
+
+    def _next_at(self, functions: AbstractSet[str] | None) -> Micros | None:
+        ending = self.endings.first()
+        moments = (
+            self.ready.earliest(functions),
+            self.leases.earliest(functions),
+            self.gates.next_wake(functions),
+            ending[0] if ending is not None else None,
+        )
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def end_lapsed(self, limit: int, now: Micros) -> list[Ended]:
+        """End holds, and running tasks with a requested cancel, whose lease has run out."""
+        ended: list[Ended] = []
+        while len(ended) < limit and (first := self.endings.first()) is not None and first[0] <= now:
+            entry = self.entries[first[2]]
+            if entry.hold is not None:
+                hold = entry.hold
+                self.end_hold(entry, hold, now)
+                ended.append(Ended(hold.key, hold.function, hold.run, State.CANCELLED, "superseded"))
+            elif entry.live is not None:
+                ended.append(self._end(entry.live, State.CANCELLED, now, reason="cancelled"))
+        return ended
+
+    # --- ending -----------------------------------------------------------------------------------
+
+    def ack(self, ack: Ack, now: Micros) -> Acked:
+        if refusal_of_ack(ack, self.max_payload) is not None:
+            return Acked.REFUSED
+        claim = ack.claim
+        entry = self.entry(claim.key, now)
+        if entry is None:
+            return Acked.GONE
+        if entry.acked == claim.token:
+            return Acked.ACKED
+        if entry.hold is not None and entry.hold.token == claim.token:
+            self.end_hold(entry, entry.hold, now)
+            return Acked.SUPERSEDED
+        if claim.generation < entry.generation:
+            return Acked.SUPERSEDED
+        part = entry.live
+        if part is None or part.token != claim.token:
+            return Acked.LOST
+        entry.acked = claim.token
+        self._apply(entry, part, ack, now)
+        return Acked.ACKED
+
+    def _apply(self, entry: Entry, part: Part, ack: Ack, now: Micros) -> None:
+        state = _TERMINAL.get(ack.verdict)
+        if state is not None:
+            successor = None if part.cancel_requested else ack.successor
+            self._end(part, state, now, ack.result, ack.error, ack.reason, forget=successor is None)
+            if successor is not None:
+                self._bear(entry, successor, due(successor, now), now)
+        elif part.cancel_requested:
+            self._end(part, State.CANCELLED, now, reason="cancelled")
+        else:
+            self._unindex(part)
+            self.gates.lease_ended(part)
+            if ack.verdict is Verdict.RELEASE:
+                self._give_back(part)
+            elif ack.verdict is Verdict.PARK and ack.request is not None:
+                part.renew_pending(part.when, now, self.next_sequence())
+                self.gates.park(part, ack.request, part.sequence, now)
+            else:
+                when = ack.when if ack.when is not None else now + (ack.delay or 0)
+                part.renew_pending(when, now, self.next_sequence())
+                part.attempt = ack.attempt
+                part.places = part.request = None
+            self._index(entry, part)
+            self._tell_pending(part, now)
+
+    def _give_back(self, part: Part) -> None:
+        part.delivery -= 1
+        part.pending_since = self.next_sequence()
+        part.drop_claim()
+        if part.request is not None:
+            self.gates.park(part, part.request, part.sequence, self.clock.now())
+
+    def _end(
+        self,
+        part: Part,
+        state: State,
+        now: Micros,
+        result: bytes | None = None,
+        error: str | None = None,
+        reason: str | None = None,
+        *,
+        forget: bool = True,
+    ) -> Ended:
+        """Make the live part of its key the last one."""
+        entry = self.entries[part.key]
+        self._unindex(part)
+        self.gates.run_ended(part, now)
+        entry.live = None
+        self.live -= 1
+        if self.retention > 0:
+            entry.last = part.last(state, now, now + self.retention, result, error, reason)
+            self.expiring.add(part.key, entry.last.expires_at)
+        elif forget and entry.hold is None:
+            self.forget(part.key)
+        if self.listeners:
+            started = part.started_at if part.running else None
+            self.tell(
+                StateChanged(
+                    part.key, part.run, part.generation, state, part.when, part.worker or None, started, now, error
+                )
+            )
+        return Ended(part.key, part.function, part.run, state, reason)
+
+    def end_hold(self, entry: Entry, hold: Part, now: Micros) -> None:
+        """The replaced run is over: the newer one may be claimed."""
+        entry.hold = None
+        self.endings.discard(hold.key)
+        self.gates.run_ended(hold, now)
+        if entry.live is not None:
+            self._index(entry, entry.live)
+            self.push(entry.live.function, entry.live.ready_at)
+        elif entry.last is None:
+            self.forget(hold.key)
+
+    def cancel(self, key: str, now: Micros) -> CancelReply:
+        entry = self.entry(key, now)
+        if entry is None:
+            return CancelReply.GONE
+        asked = False
+        for part in (entry.hold, entry.live):
+            if part is not None and part.running and (part is entry.live or part.lease_until > now):
+                self._request_cancel(part)
+                asked = True
+        if entry.live is not None and not entry.live.running:
+            self._end(entry.live, State.CANCELLED, now, reason="cancelled")
+            return CancelReply.CANCELLED
+        return CancelReply.REQUESTED if asked else CancelReply.GONE
+
+    def _request_cancel(self, part: Part) -> None:
+        part.cancel_requested = True
+        self.endings.add(part.key, part.lease_until)
+        self.tell(CancelRequested(part.key, part.generation, part.token))
+
+    def clear_some(self, keys: Iterator[str], boundary: int, now: Micros) -> tuple[int, bool]:
+        """Cancel what is pending since before `boundary` among the next keys; how many, and whether that was all."""
+        portion = list(islice(keys, PORTION))
+        cleared = 0
+        for key in portion:
+            entry = self.entries.get(key)
+            part = entry.live if entry is not None else None
+            if part is not None and not part.running and part.pending_since <= boundary:
+                self._end(part, State.CANCELLED, now, reason="cleared")
+                cleared += 1
+        return cleared, len(portion) < PORTION
+
+    # --- leases -----------------------------------------------------------------------------------
+
+    def renew(self, claim: Claim, lease: Micros, now: Micros) -> Renewal:
+        part = self.holder(claim)
+        if part is None or part.lease_until <= now:
+            return Renewal.LOST
+        part.lease_until = now + lease
+        self.gates.renewed(part)
+        entry = self.entries[part.key]
+        if part is entry.live:
+            self._index_lease(part)
+        if part is entry.hold or part.cancel_requested:
+            self.endings.add(part.key, part.lease_until)
+        return Renewal.CANCEL if part.cancel_requested else Renewal.RENEWED
+
+    def holder(self, claim: Claim) -> Part | None:
+        """The part that this claim holds, if it still does."""
+        entry = self.entries.get(claim.key)
+        if entry is not None:
+            for part in (entry.live, entry.hold):
+                if part is not None and part.token == claim.token:
+                    return part
+        return None
+
+    # --- records ----------------------------------------------------------------------------------
+
+    def entry(self, key: str, now: Micros) -> Entry | None:
+        """What is kept of a key; what retention has released is dropped on the way."""
+        entry = self.entries.get(key)
+        if entry is not None and entry.last is not None and entry.last.expires_at <= now:
+            entry.last = None
+            self.expiring.discard(key)
+            if entry.live is None and entry.hold is None:
+                self.forget(key)
+                return None
+        return entry
+
+    def forget(self, key: str) -> None:
+        self.entries.pop(key, None)
+        self.expiring.discard(key)
+
+    def prune(self, limit: int) -> int:
+        now = self.clock.now()
+        removed = len(self.end_lapsed(limit, now))
+        while removed < limit and (first := self.expiring.first()) is not None and first[0] <= now:
+            self.entry(first[2], now)
+            removed += 1
+        removed += self.gates.prune(limit - removed, now)
+        for name in [name for name, (until, _) in self.presence.items() if until <= now][: limit - removed]:
+            del self.presence[name]
+            removed += 1
+        return removed
+
+    def strike(self, rule_id: str, instruction: bytes | None) -> None:
+        self.rules.pop(rule_id, None)
+        if instruction is not None:
+            self.rules[rule_id] = instruction
+        for reader in self.strike_readers:
+            reader.tell(StrikeRule(rule_id, instruction))
+
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost if the store went away."""
+        return not (self.entries or self.rules or self.presence or len(self.gates))
+
+    # --- indexes and news -------------------------------------------------------------------------
+
+    def _live(self, key: str) -> Part:
+        part = self.entries[key].live
+        if part is None:
+            raise AssertionError(f"an index leads to {key!r}, which has no live part")
+        return part
+
+    def _index(self, entry: Entry, part: Part) -> None:
+        if part.parked_at is None and entry.hold is None:
+            self.ready.add(part.function, part.key, part.ready_at, part.sequence)
+
+    def _index_lease(self, part: Part) -> None:
+        self.leases.add(part.function, part.key, part.lease_until + recovery_delay(part.delivery))
+
+    def _unindex(self, part: Part) -> None:
+        if part.running:
+            self.leases.discard(part.function, part.key)
+            if part.cancel_requested:
+                self.endings.discard(part.key)
+        elif part.parked_at is None:
+            self.ready.discard(part.function, part.key)
+
+    def _tell_pending(self, part: Part, now: Micros) -> None:
+        self.push(part.function, part.ready_at)
+        if self.listeners:
+            self.tell(StateChanged(part.key, part.run, part.generation, part.state(now), part.when))
+
+    def push(self, function: str, at: Micros) -> None:
+        """Wake those who wait for such work."""
+        self.pushes += 1
+        for waiter in self.waiters:
+            if waiter.concerns(function, at):
+                waiter.ring()
+
+    def wake_parked(self) -> None:
+        """Permits were freed: wake those who may now claim parked tasks."""
+        self.pushes += 1
+        for waiter in self.waiters:
+            at = self.gates.next_wake(waiter.functions)
+            if at is not None and (waiter.until is None or at < waiter.until):
+                waiter.ring()
+
+    def tell(self, event: Event) -> None:
+        """Let those who listen know."""
+        for listener in self.listeners:
+            listener.tell(event)
+
+
+_TERMINAL = {
+    Verdict.COMPLETE: State.COMPLETED,
+    Verdict.FAIL: State.FAILED,
+    Verdict.CANCEL: State.CANCELLED,
+}
+_POISON = "granted {} times without an end: its worker died or lost it each time"

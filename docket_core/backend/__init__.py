@@ -1,0 +1,1 @@
+"""The seam: everything a backend author needs to read."""

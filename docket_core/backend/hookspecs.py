@@ -1,0 +1,73 @@
+"""The one pluggy hook by which a backend makes itself known, and what it tells.
+
+A plugin is a module named by an entry point in the group `docket_core.backends`; the entry point's name
+is the URL scheme. The module must be light: it imports its driver inside `open`, not at its top.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pluggy
+
+from docket_core.backend.clock import Clock, Micros
+from docket_core.backend.protocol import PROTOCOL, Backend
+from docket_core.backend.url import BackendURL
+
+PROJECT = "docket_core"
+ENTRY_POINT_GROUP = "docket_core.backends"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+OptionValue = str | int | float | bool
+
+
+class Option(NamedTuple):
+    """One option that a URL's query string may carry."""
+
+    parse: Callable[[str], OptionValue]
+    """Turns its text into its value; raises ValueError with what it takes."""
+    default: OptionValue | None
+    help: str
+
+
+class Opening(NamedTuple):
+    """All that a backend is told when it is opened."""
+
+    url: BackendURL
+    name: str
+    """The docket's name."""
+    retention: Micros
+    """How long the last part of a record is kept; 0 forgets at the ack."""
+    max_payload: int
+    """The largest payload or result to take, in bytes."""
+    clock: Clock | None
+    """For tests: the time that decides instead of the store's own."""
+    options: Mapping[str, OptionValue | None]
+    """Every option that the plugin declared: parsed, or its default."""
+
+
+class BackendPlugin(NamedTuple):
+    """What a plugin says of itself."""
+
+    title: str
+    schemes: tuple[str, ...]
+    open: Callable[[Opening], Backend]
+    """Makes the backend, not yet open; no I/O. Imports the driver."""
+    summary: str = ""
+    """One line on what it is and promises, for people who choose."""
+    options: Mapping[str, Option] = {}
+    driver: str | None = None
+    """The top-level module of the driver that `open` imports."""
+    extra: str | None = None
+    """What to install if that module is missing, such as `docket-core[redis]`."""
+    protocol: int = PROTOCOL
+    """The protocol version that the plugin was written for; write the number, not the constant."""
+
+
+class BackendHooks:
+    """The hook specification."""
+
+    @hookspec(firstresult=True)
+    def docket_core_backend(self) -> BackendPlugin | None:
+        """Describe the backend of this plugin."""

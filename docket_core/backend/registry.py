@@ -1,0 +1,107 @@
+"""From a URL to a backend: scheme, entry point, plugin. Only the plugin that is asked for is imported."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+import pluggy
+
+from docket_core.backend.capabilities import MEBIBYTE
+from docket_core.backend.clock import SECOND, Clock, Micros
+from docket_core.backend.hookspecs import (
+    ENTRY_POINT_GROUP,
+    PROJECT,
+    BackendHooks,
+    BackendPlugin,
+    Opening,
+    OptionValue,
+)
+from docket_core.backend.kit import check_label
+from docket_core.backend.protocol import PROTOCOL, Backend
+from docket_core.backend.url import BackendURL, parse_url
+from docket_core.errors import BadOption, ConfigurationError, MissingExtra, ProtocolMismatch, UnknownScheme
+
+
+def open_backend(
+    url: str,
+    name: str,
+    *,
+    retention: Micros = 900 * SECOND,
+    max_payload: int = MEBIBYTE,
+    clock: Clock | None = None,
+) -> Backend:
+    """The backend for `url`, not yet entered: `async with open_backend(url, "orders") as backend`.
+
+    Raises:
+        UnknownScheme: no installed plugin serves the scheme.
+        MissingExtra: the plugin's driver is not installed.
+        BadOption: the query string has an unknown option or a bad value.
+        ProtocolMismatch: the plugin was written for another protocol version.
+        InvalidKey: the name is outside its bounds.
+    """
+    check_label("docket name", name)
+    parsed = parse_url(url)
+    plugin = load_plugin(parsed.scheme)
+    opening = Opening(parsed, name, retention, max_payload, clock, _options(parsed, plugin))
+    try:
+        return plugin.open(opening)
+    except ModuleNotFoundError as error:
+        if plugin.driver is None or (error.name or "").partition(".")[0] != plugin.driver:
+            raise
+        install = plugin.extra or plugin.driver
+        raise MissingExtra(
+            f"the {plugin.title} backend needs {plugin.driver!r}, which is not installed; run: pip install '{install}'"
+        ) from error
+
+
+def installed_schemes() -> dict[str, EntryPoint]:
+    """The schemes that can be asked for, and where their plugins are; imports none of them."""
+    return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)}
+
+
+def load_plugin(scheme: str) -> BackendPlugin:
+    """The description that the scheme's plugin gives of itself; imports this one plugin.
+
+    Raises:
+        UnknownScheme: no installed plugin serves the scheme.
+        ProtocolMismatch: it was written for another protocol version.
+        ConfigurationError: the entry point leads to nothing usable.
+    """
+    points = installed_schemes()
+    if scheme not in points:
+        known = ", ".join(points) or "none"
+        raise UnknownScheme(
+            f"no installed backend serves the scheme {scheme!r}; installed are: {known}. "
+            f"A third party's backend becomes known by installing its package."
+        )
+    manager = pluggy.PluginManager(PROJECT)  # fresh: two schemes may share one module
+    manager.add_hookspecs(BackendHooks)
+    module = points[scheme].load()
+    manager.register(module)
+    plugin = cast("BackendPlugin | None", manager.hook.docket_core_backend())
+    if plugin is None:
+        raise ConfigurationError(
+            f"the entry point {scheme!r} leads to {points[scheme].value}, which implements no docket_core_backend hook"
+        )
+    if plugin.protocol != PROTOCOL:
+        raise ProtocolMismatch(
+            f"the {plugin.title} backend speaks protocol {plugin.protocol}, this docket-core speaks {PROTOCOL}; "
+            f"install versions of both that agree"
+        )
+    return plugin
+
+
+def _options(url: BackendURL, plugin: BackendPlugin) -> dict[str, OptionValue | None]:
+    unknown = sorted(set(url.options) - set(plugin.options))
+    if unknown:
+        known = ", ".join(f"{name} ({option.help})" for name, option in sorted(plugin.options.items())) or "none"
+        raise BadOption(f"unknown option {unknown[0]!r} in {url.redacted!r}; {plugin.title} knows: {known}")
+    values: dict[str, OptionValue | None] = {}
+    for name, option in plugin.options.items():
+        if name not in url.options:
+            values[name] = option.default
+            continue
+        try:
+            values[name] = option.parse(url.options[name])
+        except ValueError as error:
+            raise BadOption(f"bad value for the option {name!r} in {url.redacted!r}: {error}") from error
+    return values
