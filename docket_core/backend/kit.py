@@ -107,9 +107,13 @@ def due(task: Task, now: Micros) -> Micros:
     return now if task.delay is None else now + task.delay
 
 
-def recovery_delay(deliveries: int) -> Micros:
-    """How long after its lease's end a task that was granted `deliveries` times may be granted again."""
-    if deliveries <= 1:
+def recovery_delay(deliveries: int, max_deliveries: int | None) -> Micros:
+    """How long after its lease's end a task that was granted `deliveries` times may be taken over.
+
+    Known at the grant: the first recovery is not delayed, the nth waits 2^(n-2) seconds, at most 60. The end of
+    a task that would not be granted again is not delayed either.
+    """
+    if deliveries <= 1 or (max_deliveries is not None and deliveries >= max_deliveries):
         return 0
     return min(MAX_RECOVERY_DELAY, SECOND << min(deliveries - 2, 16))
 
