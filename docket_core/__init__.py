@@ -2,6 +2,28 @@
 
 from docket_core.adding import TaskCall
 from docket_core.annotations import Logged
+from docket_core.dependencies import (
+    AdmissionBlocked,
+    CallArgument,
+    CompletionHandler,
+    CurrentDocket,
+    CurrentExecution,
+    CurrentWorker,
+    Dependency,
+    Depends,
+    ExponentialRetry,
+    FailureHandler,
+    Perpetual,
+    Progress,
+    Retry,
+    Runtime,
+    Shared,
+    TaskArgument,
+    TaskKey,
+    TaskLogger,
+    TaskOutcome,
+    Timeout,
+)
 from docket_core.docket import Docket
 from docket_core.errors import (
     ExecutionCancelled,
@@ -14,8 +36,17 @@ from docket_core.progress import ExecutionProgress
 from docket_core.snapshot import DocketSnapshot, RunningExecution, WorkerInfo
 from docket_core.strikelist import Operator, StrikeList
 from docket_core.transaction import DocketTransaction
+from docket_core.worker import Worker
 
 __all__ = [
+    "AdmissionBlocked",
+    "CallArgument",
+    "CompletionHandler",
+    "CurrentDocket",
+    "CurrentExecution",
+    "CurrentWorker",
+    "Dependency",
+    "Depends",
     "Disposition",
     "Docket",
     "DocketSnapshot",
@@ -26,11 +57,24 @@ __all__ = [
     "ExecutionProgress",
     "ExecutionState",
     "ExecutionSuperseded",
+    "ExponentialRetry",
+    "FailureHandler",
     "Logged",
     "Operator",
+    "Perpetual",
+    "Progress",
     "ResultExpired",
+    "Retry",
     "RunningExecution",
+    "Runtime",
+    "Shared",
     "StrikeList",
+    "TaskArgument",
     "TaskCall",
+    "TaskKey",
+    "TaskLogger",
+    "TaskOutcome",
+    "Timeout",
+    "Worker",
     "WorkerInfo",
 ]

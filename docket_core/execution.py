@@ -331,6 +331,19 @@ class Execution:
         self._when = reply.when
         self.state = reply.state
 
+    def new_run(self) -> str:
+        """Give this handle a run of its own, for a successor."""
+        self.run = uuid7()
+        return self.run
+
+    def begun(self, claim: Claim, worker: str, grant: Grant) -> None:
+        """This handle is the one that its body and hooks see."""
+        self.grant = grant
+        self.state = State.RUNNING
+        self.worker = worker
+        self.started_at = from_micros(claim.claimed_at)
+        self._when = claim.when
+
     def refuse(self, why: str) -> None:
         """Mark it as refused: nothing of it was written."""
         self.disposition = Disposition.FAILED

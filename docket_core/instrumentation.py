@@ -1,6 +1,7 @@
 """Metrics and tracing, through the OpenTelemetry API: without an SDK they cost next to nothing."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
@@ -57,6 +58,11 @@ def outgoing_context() -> dict[str, str]:
 def incoming_context(headers: Mapping[str, str]) -> Context | None:
     """The trace context that came with a call."""
     return propagate.extract(headers) if headers else None
+
+
+def use_span(span: Span) -> AbstractContextManager[Span]:
+    """Make `span` the current one, and end it; what is raised inside is recorded."""
+    return trace.use_span(span, end_on_exit=True)
 
 
 def consumer_span(name: str, headers: Mapping[str, str], attributes: Mapping[str, str | int | bool]) -> Span:
