@@ -1,6 +1,7 @@
 """Installs backend plugins for one test, as a third party's package would be: metadata and a module on the path."""
 
 import sys
+from importlib import invalidate_caches
 from pathlib import Path
 from textwrap import dedent
 
@@ -30,7 +31,8 @@ class Plugins:
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugins:
     """A place to install plugins that are gone after the test."""
     made = Plugins(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    invalidate_caches()
     for name in [name for name in sys.modules if name.startswith("acme")]:
         monkeypatch.delitem(sys.modules, name)
     return made

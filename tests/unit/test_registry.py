@@ -18,9 +18,7 @@ from docket_core.errors import (
     ProtocolMismatch,
     UnknownScheme,
 )
-from tests.support.plugins import Plugins, plugins
-
-__all__ = ["plugins"]
+from tests.support.plugins import Plugins
 
 ACME = """
     from docket_core.backend.hookspecs import BackendPlugin, Option, hookimpl
@@ -110,7 +108,7 @@ def test_a_bad_value_is_told_what_the_option_takes(plugins: Plugins) -> None:
 
 def test_a_bad_value_of_a_secret_option_does_not_show(plugins: Plugins) -> None:
     plugins.install("acme_plugin", acme(), "acme")
-    with pytest.raises(BadOption, match="'api_key'.*a number you got from Acme") as caught:
+    with pytest.raises(BadOption, match=r"'api_key'.*a number you got from Acme") as caught:
         open_backend("acme://h?api_key=geheim", "orders")
     assert "geheim" not in str(caught.value)
     assert caught.value.__suppress_context__
