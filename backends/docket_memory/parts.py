@@ -24,6 +24,7 @@ class Part:
         "places",
         "progress",
         "ready_at",
+        "recovery",
         "request",
         "run",
         "sequence",
@@ -52,6 +53,8 @@ class Part:
         self.worker = ""
         self.started_at: Micros = 0
         self.lease_until: Micros = 0
+        self.recovery: Micros = 0
+        """How long after the lease's end another claim may take it over."""
         self.cancel_requested = False
         self.progress: Progress | None = None
         self.parked_at: Micros | None = None

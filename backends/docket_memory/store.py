@@ -161,28 +161,29 @@ class Store:
                 break
             self.leases.discard(part.function, key)
             self.gates.lease_ended(part)
-            claims.append(self._grant(part, worker, lease, now))
+            claims.append(self._grant(part, worker, lease, max_deliveries, now))
         while len(claims) < limit and (parked := self.gates.wakeable(functions, now)) is not None:
             part = self._live(parked)
-            claim = self._grant(part, worker, lease, now)
+            claim = self._grant(part, worker, lease, max_deliveries, now)
             self.gates.reserve(part)
             claims.append(claim)
         if len(claims) < limit:
             for key in self.ready.due(functions, now):
                 part = self._live(key)
                 self.ready.discard(part.function, key)
-                claims.append(self._grant(part, worker, lease, now))
+                claims.append(self._grant(part, worker, lease, max_deliveries, now))
                 if len(claims) >= limit:
                     break
         return Claimed(claims, now, self._next_at(functions), self.pushes, ended)
 
-    def _grant(self, part: Part, worker: str, lease: Micros, now: Micros) -> Claim:
+    def _grant(self, part: Part, worker: str, lease: Micros, max_deliveries: int | None, now: Micros) -> Claim:
         self._token = max(self._token + 1, now)
         part.token = self._token
         part.worker = worker
         part.started_at = now
         part.lease_until = now + lease
         part.delivery += 1
+        part.recovery = recovery_delay(part.delivery, max_deliveries)
         part.progress = None
         self._index_lease(part)
         if self.listeners:
@@ -429,7 +430,7 @@ class Store:
             self.ready.add(part.function, part.key, part.ready_at, part.sequence)
 
     def _index_lease(self, part: Part) -> None:
-        self.leases.add(part.function, part.key, part.lease_until + recovery_delay(part.delivery))
+        self.leases.add(part.function, part.key, part.lease_until + part.recovery)
 
     def _unindex(self, part: Part) -> None:
         if part.running:

@@ -111,7 +111,8 @@ class Claimed(NamedTuple):
     """The store's time of this claim."""
     next_at: Micros | None
     """The earliest moment at which there is something to do for the functions asked for, as it is known
-    now: a due time, a lease's end, a permit's expiry in a gate where a task is parked. None: nothing."""
+    now: a due time, the moment a lapsed lease may be taken over, a permit's expiry in a gate where a task is
+    parked. May be early (a bound from below), never late. None: there is nothing of these functions at all."""
     mark: Mark
     ended: Sequence[Ended] = ()
 
