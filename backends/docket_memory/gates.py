@@ -153,11 +153,10 @@ class Gates:
         request = part.request
         if request is None:
             return
-        self.unpark(part)
         gate = self._gates[request.gate.name]
         if request.holder not in gate.live:
             self._put(gate, part, request, part.lease_until, reserved=True)
-        self._reindex(gate)
+        self.unpark(part)
 
     def renewed(self, part: Part) -> None:
         """The lease was renewed: what is bound to it lasts as long."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from docket_core.backend.clock import SECOND, Micros, to_micros
+from docket_core.backend.clock import SECOND, Micros, from_micros, to_micros
 from docket_core.backend.kit import backoff, jittered, sleep
 from docket_core.backend.model import CancelRequested, Topic
 from docket_core.dependencies.perpetual import Perpetual
@@ -101,12 +101,13 @@ async def seed(worker: "Worker") -> None:
     """Add every automatic task under its function's name, unless it is struck."""
     docket = worker.docket
     await docket.wait_for_strikes_loaded()
+    now = from_micros(worker.clock.now())
     for name in list(docket.tasks):
         task = docket.functions.described(name)
         perpetual = task.of_kind(Perpetual)
         if isinstance(perpetual, Perpetual) and perpetual.automatic:
             try:
-                await docket.add(name, when=perpetual.initial_due, key=name)()
+                await docket.add(name, when=perpetual.initial_due(now), key=name)()
             except BackendError:
                 raise
             except (DocketError, TypeError) as error:

@@ -306,22 +306,13 @@ class Worker:
 
     async def _run_one(self, run: Run) -> None:
         claim = run.claim
-        labels = self.docket.labels()
         try:
-            task = self._function_for(claim)
-            labels = self.docket.labels_of(task)
-            instrumentation.TASKS_STARTED.add(1, labels)
-            instrumentation.TASKS_RUNNING.add(1, labels)
-            if claim.delivery > 1:
-                instrumentation.TASKS_REDELIVERED.add(1, labels)
-            instrumentation.TASK_PUNCTUALITY.record(max(0, claim.claimed_at - claim.when) / SECOND, labels)
-            ack = await self._runner.run(run, task)
+            ack = await self._runner.run(run, self._function_for(claim))
         except asyncio.CancelledError:
             ack = Ack.cancel(claim, "cancelled") if run.stopped is Stop.CANCELLED else Ack.release(claim)
         except Exception as error:
             logger.exception("%s %r could not be run", claim.function, claim.key)
             ack = Ack.fail(claim, f"could not be run: {type(error).__name__}", reason="internal")
-        instrumentation.TASKS_RUNNING.add(-1, labels)
         self._busy -= 1
         if self._acker is not None:
             self._acker.put(run, ack)
