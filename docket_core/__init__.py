@@ -1,7 +1,9 @@
 """docket-core: background tasks for Python functions, on the store of your choice."""
 
 from docket_core.adding import TaskCall
+from docket_core.agenda import Agenda
 from docket_core.annotations import Logged
+from docket_core.codec import CloudpickleCodec, JsonCodec
 from docket_core.dependencies import (
     AdmissionBlocked,
     CallArgument,
@@ -38,6 +40,7 @@ from docket_core.errors import (
 )
 from docket_core.execution import Disposition, Execution, ExecutionState
 from docket_core.progress import ExecutionProgress
+from docket_core.signing import signed
 from docket_core.snapshot import DocketSnapshot, RunningExecution, WorkerInfo
 from docket_core.strikelist import Operator, StrikeList
 from docket_core.transaction import DocketTransaction
@@ -45,7 +48,9 @@ from docket_core.worker import Worker
 
 __all__ = [
     "AdmissionBlocked",
+    "Agenda",
     "CallArgument",
+    "CloudpickleCodec",
     "CompletionHandler",
     "ConcurrencyLimit",
     "Cooldown",
@@ -68,6 +73,7 @@ __all__ = [
     "ExecutionSuperseded",
     "ExponentialRetry",
     "FailureHandler",
+    "JsonCodec",
     "Logged",
     "Operator",
     "Perpetual",
@@ -87,4 +93,5 @@ __all__ = [
     "Timeout",
     "Worker",
     "WorkerInfo",
+    "signed",
 ]

@@ -135,9 +135,11 @@ class Runner:
         data: bytes | None = None
         if error is None and blocked is None:
             try:
-                data = self._encode(execution, result)
+                data = await self._encode(run, execution, result)
             except (CodecError, PayloadTooLarge) as refused:
                 error, reason = refused, "unserializable" if isinstance(refused, CodecError) else "too large"
+            except Exception as refused:  # noqa: BLE001 - whatever a result storage raises, the task ends with it
+                error, reason = refused, "result storage"
         outcome = TaskOutcome(duration, result if error is None else None, blocked or error)
         self._fill_handlers(task, handlers)
         return await self._conclude(run, execution, outcome, handlers, data, reason)
@@ -257,10 +259,12 @@ class Runner:
             quietly(logger.exception, "a hook of %s raised; what it said before counts", execution.function_name)
             return False
 
-    def _encode(self, execution: Execution, result: Any) -> bytes | None:
+    async def _encode(self, run: Run, execution: Execution, result: Any) -> bytes | None:
         docket = self._docket
         context = CodecContext(docket.name, execution.key, execution.function_name)
         data = encode_result(docket.codec, context, result)
+        if data is not None and docket.results is not None:
+            return await docket.results.put(execution.key, run.token, data)
         limit = docket.backend.capabilities.max_payload
         if data is not None and len(data) > limit:
             raise PayloadTooLarge(

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from docket_core.backend.clock import SECOND, Micros, from_micros, to_micros
 from docket_core.backend.kit import backoff, jittered, sleep
@@ -32,6 +32,7 @@ class Services:
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
         self._tasks: list[asyncio.Task[None]] = []
+        self._errands: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin all of them."""
@@ -46,8 +47,20 @@ class Services:
         """End all of them."""
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        errands = [*self._tasks, *self._errands]
+        if errands:
+            await asyncio.wait(errands, timeout=1)
+
+    def spawn(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Do something once, beside what else goes on; a failure is logged."""
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._errands.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("an errand of worker %s failed: %s", self._worker.name, error)
 
     async def _persist(self, job: Callable[[], Awaitable[None]]) -> None:
         """Run `job` again and again while the store is away."""
