@@ -224,7 +224,7 @@ class Gates:
             until = now + request.ttl
             for _, _, holder in list(gate.live):
                 permit = gate.permits[holder]
-                if not permit.bound and permit.expires_at < until:
+                if not (permit.bound or permit.reserved) and permit.expires_at < until:
                     permit.expires_at = until
                     gate.live.add(holder, until)
         return gate.earliest_expiry()
