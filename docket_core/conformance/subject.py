@@ -96,7 +96,12 @@ class Subject:
     """One docket of the backend under test, with one instance open; `another` stands for a second process."""
 
     def __init__(
-        self, opener: OpenBackend, clock: Clock, advance: Advance, disrupt: Disrupt | None, retention: Micros = RETENTION
+        self,
+        opener: OpenBackend,
+        clock: Clock,
+        advance: Advance,
+        disrupt: Disrupt | None,
+        retention: Micros = RETENTION,
     ) -> None:
         self.opener = opener
         self.clock = clock
@@ -187,7 +192,9 @@ class Subject:
         claimed = await (by or self.backend).claim(worker, functions, limit, lease, max_deliveries)
         return list(claimed.claims)
 
-    async def take(self, key: str, *, lease: Micros = LEASE, worker: str = "worker", by: Backend | None = None) -> Claim:
+    async def take(
+        self, key: str, *, lease: Micros = LEASE, worker: str = "worker", by: Backend | None = None
+    ) -> Claim:
         """Claim, where nothing but this key must be there."""
         claims = await self.claim(lease=lease, worker=worker, by=by)
         assert [claim.key for claim in claims] == [key]

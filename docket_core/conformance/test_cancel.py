@@ -99,9 +99,7 @@ class TestCancel(Requirements):
         assert list(claimed.ended) == []
         await subject.advance(LEASE)
         claimed = await subject.backend.claim("worker", {"other"}, 0, LEASE)
-        assert [(ended.key, ended.run, ended.state) for ended in claimed.ended] == [
-            ("key", claim.run, State.CANCELLED)
-        ]
+        assert [(ended.key, ended.run, ended.state) for ended in claimed.ended] == [("key", claim.run, State.CANCELLED)]
         assert await subject.state() is State.CANCELLED
         assert await subject.ack(Ack.complete(claim)) is Acked.LOST
         assert await subject.state() is State.CANCELLED

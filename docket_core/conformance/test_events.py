@@ -162,9 +162,7 @@ class TestEvents(Requirements):
         claim = await subject.running()
         async with subject.listening(STATE) as (_, reader):
             await subject.ack(Ack.complete(claim, successor=subject.task("key", delay=SECOND)))
-            await reader.until(
-                lambda seen: came(seen, "key", State.COMPLETED) and came(seen, "key", State.SCHEDULED)
-            )
+            await reader.until(lambda seen: came(seen, "key", State.COMPLETED) and came(seen, "key", State.SCHEDULED))
 
     @needs_disrupt
     async def test_subscription_comes_back(self, subject: Subject) -> None:
