@@ -113,6 +113,7 @@ class SqliteBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            self._desk.hurry()
             await self._hub.close()
         finally:
             await self._desk.close()

@@ -16,6 +16,9 @@ from docket_sqlite.writer import Writer
 
 _Result = TypeVar("_Result")
 
+PATIENCE_AT_END = 0.5
+"""Seconds for which a closing instance still waits for a lock."""
+
 
 class Desk:
     """Takes work to the thread that does it."""
@@ -27,6 +30,7 @@ class Desk:
         self._writer = Writer(file, opening.name, clock, opening.retention, opening.max_payload, self._tell)
         self._writes: Lane[Transaction] | None = None
         self._reads: Lane[Executor] | None = None
+        self._closed = False
 
     @property
     def docket(self) -> int:
@@ -43,11 +47,28 @@ class Desk:
         self._writer.port = port
 
     async def open(self) -> None:
+        """Open the file, and make docket's tables in it unless they are there.
+
+        Raises:
+            DocketError: it says what stands against it.
+        """
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._writer.open)
+        self._closed, self._reads = False, None
         self._writes = Lane("docket-sqlite-writer", self._writer.run, self._writer.close)
+        try:
+            await self.write(_nothing)
+        except BaseException:
+            await self.close()
+            raise
+
+    def hurry(self) -> None:
+        """From now on wait for locks only a little: the instance is about to close."""
+        self._writer.patience = min(self._writer.patience, PATIENCE_AT_END)
 
     async def close(self) -> None:
+        """Finish what was begun, end the threads, close the files."""
+        self.hurry()
+        self._closed = True
         for lane in (self._reads, self._writes):  # who closes last copies the log into the file: the writer
             if lane is not None:
                 await lane.close()
@@ -63,6 +84,8 @@ class Desk:
         if self._writes is None:
             raise BackendUnavailable("this backend is not open")
         if self._reads is None:
+            if self._closed:
+                raise BackendUnavailable("this backend is closed")
             reader = Reader(self._file)
             self._reads = Lane("docket-sqlite-reader", reader.run, reader.close)
         return await self._reads.submit(work)
@@ -70,3 +93,7 @@ class Desk:
     def _tell(self, news: News) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._hear, news)
+
+
+def _nothing(_: Transaction) -> None:
+    """What opening does in its first transaction, which finds out whether the file can be written."""

@@ -171,7 +171,7 @@ class Hub(asyncio.DatagramProtocol):
             with suppress(DocketError, asyncio.CancelledError):
                 await self._opening
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
             port = self._desk.port
             with suppress(DocketError):
                 await self._desk.write(lambda tx: listeners.leave(tx, port))

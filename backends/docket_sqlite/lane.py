@@ -64,7 +64,7 @@ class Lane(Generic[Context]):
             self._closing = True
             self._jobs.put(None)
         await asyncio.shield(self._ended)
-        self._thread.join()
+        self._thread.join()  # it has nothing left to do but to return
 
     def _work(self) -> None:
         try:

@@ -53,7 +53,7 @@ class Transaction:
         retention: Micros,
         max_payload: int,
         listening: bool,
-        is_full: Callable[[], Overloaded | None],
+        is_full: Callable[[int], Overloaded | None],
     ) -> None:
         self.executor = executor
         self.execute = executor.execute
@@ -63,7 +63,7 @@ class Transaction:
         self.listening = listening
         """Whether anyone wants events: if not, none are made."""
         self.is_full = is_full
-        """Why the store takes no new tasks, if it does not."""
+        """Why the store takes no new task of so many bytes, if it does not."""
         self.wanted_here: bool | None = None
         self.now: Micros = 0
         self.news = News()

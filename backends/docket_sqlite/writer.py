@@ -4,11 +4,13 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 
 from docket_core.backend.clock import Clock, Micros
 from docket_core.errors import BackendUnavailable
 from docket_sqlite.connection import File
-from docket_sqlite.failures import is_busy, is_full, is_missing_table, translate
+from docket_sqlite.ending import prune
+from docket_sqlite.failures import is_broken, is_busy, is_full, is_missing_table, translate
 from docket_sqlite.gates import settle
 from docket_sqlite.lane import Job, Outcome
 from docket_sqlite.listeners import Listener, Sender
@@ -18,6 +20,7 @@ from docket_sqlite.transaction import OwnConnection, Transaction
 
 LISTENERS = "SELECT port, events, secret FROM docket_listeners WHERE docket = ? AND expires_at > ?"
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.01
+PRUNED_FOR_ROOM = 1000
 _LOOK_AGAIN = 0.5
 """Seconds after which the file at the path is compared with the one that is open."""
 
@@ -42,6 +45,8 @@ class Writer:
         self._tell = tell
         self._events_wanted = False
         """Whether somebody in this very instance listens to events."""
+        self.patience = file.busy_timeout
+        """Seconds to wait for a lock."""
         self.port = 0
         """The port of this very instance, which hears without a datagram."""
         self._sender = Sender()
@@ -59,22 +64,6 @@ class Writer:
         """The number of this docket in the file; it is open."""
         return self._docket
 
-    def open(self) -> None:
-        """Open the file and make docket's tables in it, unless they are there.
-
-        Raises:
-            DocketError: it says what stands against it.
-        """
-        try:
-            self._file.check()
-            self._connect()
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            raise translate(error, str(self._file)) or BackendUnavailable(f"{self._file}: {error}") from error
-        except BaseException:
-            self.close()
-            raise
-
     def _connect(self, *, anew: bool = False) -> None:
         self._connection = connection = self._file.connect()
         self._file.prepare(connection, anew=anew)
@@ -82,8 +71,6 @@ class Writer:
         if row is None:
             connection.execute("INSERT OR IGNORE INTO docket_dockets (name) VALUES (?)", (self._name,))
             row = connection.execute("SELECT id FROM docket_dockets WHERE name = ?", (self._name,)).fetchone()
-        else:  # a file that cannot be written is found out now, not at the first task
-            connection.execute("UPDATE docket_dockets SET id = id WHERE id = ?", row)
         self._docket = row[0]
         connection.execute("PRAGMA busy_timeout = 0")  # `_begin` waits by itself, in finer steps
         self._executor = OwnConnection(connection)
@@ -109,20 +96,26 @@ class Writer:
         except Exception as error:  # noqa: BLE001
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self.run([job])]
-            if is_missing_table(error):
-                return [self._again(jobs[0])]
-            return [self._failed(jobs[0], error)]
+            return [self._again(jobs[0], error)]
 
-    def _again(self, job: Job) -> Outcome:
-        """The tables were dropped under us: make them, and try once more."""
+    def _again(self, job: Job, error: Exception) -> Outcome:
+        """Once more, where there is a remedy: tables that were dropped are made, room is made by pruning."""
         try:
-            self.close()
-            self._connect(anew=True)
+            if is_missing_table(error):
+                self.close()
+                self._connect(anew=True)
+            elif is_full(error):
+                freeing = Job(partial(prune, limit=PRUNED_FOR_ROOM), job.future)
+                self._commit(self._begin(), [freeing])
+            else:
+                return self._failed(job, error)
             return self._commit(self._begin(), [job])[0]
-        except Exception as error:  # noqa: BLE001
-            return self._failed(job, error)
+        except Exception as still:  # noqa: BLE001
+            return self._failed(job, still)
 
     def _failed(self, job: Job, error: Exception) -> Outcome:
+        if is_broken(error):
+            self.close()  # the next job opens the file again
         told = translate(error, str(self._file))
         if told is not None and told is not error:
             told.__cause__ = error
@@ -139,12 +132,10 @@ class Writer:
                     settle(tx)
             tx.save()
             connection.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             if connection.in_transaction:  # SQLite ends it by itself on a full disk
                 connection.execute("ROLLBACK")
             self._version = -1
-            if is_full(error) and self._room is not None:
-                self._room.look_again()
             raise
         if tx.wanted_here is not None:
             self._events_wanted = tx.wanted_here
@@ -155,13 +146,13 @@ class Writer:
 
     def _begin(self) -> sqlite3.Connection:
         connection = self._usable()
-        deadline = time.monotonic() + self._file.busy_timeout
+        began = time.monotonic()
         pause = _SHORTEST_PAUSE
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or time.monotonic() >= deadline:
+                if not is_busy(error) or time.monotonic() - began >= self.patience:
                     raise
             else:
                 return connection
@@ -191,6 +182,7 @@ class Writer:
             rows = executor.execute(LISTENERS, (self._docket, int(time.time())))
             self._listeners = [Listener(port, bool(events), secret) for port, events, secret in rows]
             self._version = version
+        room.begin()
         others = [listener for listener in self._listeners if listener.port != self.port]
         self._listeners = others
         return Transaction(
