@@ -184,8 +184,11 @@ class Docket(Adder):
             raise ConfigurationError(f"there is no module for {path!r}: {error}") from error
         except AttributeError as error:
             raise ConfigurationError(f"{module_name} has no attribute {attribute!r}") from error
-        functions = cast("Iterable[AnyFunction]", [collection] if callable(collection) else collection)
-        for function in functions:
+        if callable(collection):
+            collection = [collection]
+        elif not isinstance(collection, Iterable):
+            raise ConfigurationError(f"{path!r} leads to no collection but to {type(collection).__name__}")
+        for function in cast("Iterable[AnyFunction]", collection):
             self.register(function)
 
     def labels(self) -> dict[str, str]:
