@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from heapq import nsmallest
 from threading import Lock
 from types import TracebackType
@@ -80,7 +79,7 @@ class MemoryBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(self._capabilities)
+        return self._capabilities
 
     def __repr__(self) -> str:
         return f"<MemoryBackend {self.url} docket {self.name!r}>"
@@ -182,11 +181,10 @@ class MemoryBackend:
         with store.lock:
             now = store.clock.now()
             for _, group in groups(requests):
-                part = store.holder(group[0].claim)
-                entry = store.entries.get(group[0].claim.key)
+                part = store.current(group[0].claim, now)
                 if any(is_refused(request) for request in group):
                     answers += [Permit(PermitStatus.REFUSED, None, request.gate.name) for request in group]
-                elif part is None or entry is None or part is not entry.live or part.lease_until <= now:
+                elif part is None:
                     answers += [Permit(PermitStatus.LOST, None, request.gate.name) for request in group]
                 else:
                     answers += store.gates.acquire(part, group, now)
@@ -198,8 +196,8 @@ class MemoryBackend:
         with store.lock:
             now = store.clock.now()
             for request in requests:
-                part = store.holder(request.claim)
-                if part is None or part.lease_until <= now:
+                part = store.current(request.claim, now)
+                if part is None:
                     answers.append(Released.LOST)
                 else:
                     live = store.gates.give_back(request, part, now)

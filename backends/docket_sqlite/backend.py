@@ -184,9 +184,7 @@ class SqliteBackend:
         )
 
     async def counts(self) -> Sequence[FunctionCounts]:
-        return await self._desk.read(
-            lambda executor: readers.counts(executor, self._desk.docket, self._clock.now())
-        )
+        return await self._desk.read(lambda executor: readers.counts(executor, self._desk.docket, self._clock.now()))
 
     async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
         names = json.dumps(sorted(functions))
@@ -224,7 +222,7 @@ class SqliteBackend:
             await self._hub.unsubscribe(subscription)
 
     def join(self, connection: object) -> AbstractAsyncContextManager[Enqueuer]:
-        return join(connection, self._file, self._desk, self._opening, self._clock)
+        return join(connection, self._file, self._opening, self._clock)
 
     async def _write(
         self, items: Sequence[object], work: Callable[[Transaction], Sequence[_Result]]
