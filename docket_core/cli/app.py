@@ -1,6 +1,7 @@
 """The command `docket`, put together from one file per command."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -9,41 +10,22 @@ from docket_core.cli.backends import backends
 from docket_core.cli.cancel import cancel
 from docket_core.cli.clear import clear
 from docket_core.cli.demo.command import demo
-from docket_core.cli.exit_codes import MEANINGS, exit_code_of
+from docket_core.cli.exit_codes import exit_code_of
+from docket_core.cli.help import GroupWithExamples
 from docket_core.cli.output import complain
 from docket_core.cli.version import version
 from docket_core.cli.watch import watch
 from docket_core.cli.worker import worker
 from docket_core.errors import DocketError
 
-EXAMPLES = """\
-[bold]Examples[/bold]
-
-[cyan]docket demo[/cyan]  see it work, on SQLite, in one command
-
-[cyan]docket worker --tasks shop.tasks:tasks --concurrency 20[/cyan]  run the functions in shop.tasks.tasks
-
-[cyan]docket tasks sleep 5s[/cyan]  give a worker something to do
-
-[cyan]docket snapshot --tasks --stats[/cyan]  what stands on the docket, and who runs it
-
-[cyan]docket watch order-17[/cyan]  follow one task to its end
-
-[cyan]docket strike send_mail customer == int:17[/cyan]  leave this customer's mails alone
-
-[cyan]docket restore send_mail customer == int:17[/cyan]  and take that back
-
-[cyan]docket backends postgresql://db/shop[/cyan]  what this store can do
-"""
-
-
-def _epilog() -> str:
-    codes = "\n\n".join(f"[cyan]{code.value:>3}[/cyan]  {meaning}" for code, meaning in MEANINGS.items())
-    return f"{EXAMPLES}\n\n[bold]Exit codes[/bold]\n\n{codes}"
-
 
 def _group(text: str) -> typer.Typer:
     return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+def _add(app: typer.Typer, *commands: Callable[..., None]) -> None:
+    for command in commands:
+        app.command()(command)
 
 
 def build() -> typer.Typer:
@@ -51,26 +33,21 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="docket",
         help="Background tasks for Python functions: now, later or on a schedule.",
-        epilog=_epilog(),
+        cls=GroupWithExamples,
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (demo, worker, snapshot.snapshot, watch, cancel, clear):
-        app.command()(command)
-    for command in (strikes.strike, strikes.restore):
-        app.command()(command)
+    _add(app, demo, worker, snapshot.snapshot, watch, cancel, clear, strikes.strike, strikes.restore)
     on_workers = _group("The workers that live.")
     on_workers.command("ls")(workers.list_workers)
     on_workers.command("for-task")(workers.for_task)
     app.add_typer(on_workers, name="workers")
     on_tasks = _group("Put standard tasks on the docket, to try a set-up.")
-    for command in (tasks.trace, tasks.fail, tasks.sleep):
-        on_tasks.command()(command)
+    _add(on_tasks, tasks.trace, tasks.fail, tasks.sleep)
     app.add_typer(on_tasks, name="tasks")
-    for command in (backends, version):
-        app.command()(command)
+    _add(app, backends, version)
     return app
 
 

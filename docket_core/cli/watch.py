@@ -25,7 +25,7 @@ def watch(
 ) -> None:
     """Follow a task to its end: its state, and a progress bar.
 
-    Exit code 0 if it completed, 1 if it failed, was cancelled or replaced, or is unknown. With --json each event is a line.
+    Exit code 0 if it completed, 1 if it failed, was cancelled or replaced, or is unknown.
     """
     if run(_watch(docket, url, key, as_json)) is not ExecutionState.COMPLETED:
         raise typer.Exit(ExitCode.NO)

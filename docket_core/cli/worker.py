@@ -1,13 +1,14 @@
 """`docket worker`"""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
+from uncalled_for import Dependency
 
 from docket_core.cli.durations import parse_duration
 from docket_core.cli.exit_codes import ExitCode
@@ -152,11 +153,15 @@ def _bound(text: str) -> int | None:
         raise typer.BadParameter(f"{text!r} is neither a number nor 'none'", param_hint="--max-deliveries") from None
 
 
-def _resolve(path: str | None) -> Sequence[Any] | None:
+def _resolve(path: str | None) -> Mapping[str, Dependency[Any]] | Sequence[Dependency[Any]] | None:
     if path is None:
         return None
     try:
-        found: Any = resolve_name(path)
+        found: object = resolve_name(path)
     except (ValueError, ImportError, AttributeError) as error:
         raise ConfigurationError(f"the dependencies {path!r} cannot be found: {error}") from error
-    return found if isinstance(found, list | tuple | dict) else [found]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(found, Dependency):
+        return [found]
+    if isinstance(found, Mapping | list | tuple):
+        return cast("Mapping[str, Dependency[Any]] | Sequence[Dependency[Any]]", found)
+    raise ConfigurationError(f"{path!r} is neither a dependency nor a collection of some, but {type(found).__name__}")

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
+from types import FrameType
 from typing import Any, TypedDict
 
 from uncalled_for import Dependency
@@ -116,7 +117,7 @@ async def until_signalled(main: Coroutine[Any, Any, None]) -> Ending:
 
 @contextmanager
 def _handled(stop: Callable[[], None]) -> Generator[None, None, None]:
-    """Call `stop` on the loop at each signal, as long as this is entered; elsewhere than in a main thread do nothing."""
+    """Call `stop` on the loop at each signal while this is entered; outside of the main thread do nothing."""
     loop = asyncio.get_running_loop()
     restore: list[Callable[[], object]] = []
     for number in SIGNALS:
@@ -125,7 +126,7 @@ def _handled(stop: Callable[[], None]) -> Generator[None, None, None]:
             loop.add_signal_handler(number, stop)
         except (NotImplementedError, RuntimeError, ValueError):
             with suppress(ValueError):
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+                signal.signal(number, _caller(loop, stop))
                 restore.append(_restorer(number, before))
         else:
             restore.append(_remover(loop, number, before))
@@ -134,6 +135,14 @@ def _handled(stop: Callable[[], None]) -> Generator[None, None, None]:
     finally:
         for put_back in restore:
             put_back()
+
+
+def _caller(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    def call(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        loop.call_soon_threadsafe(stop)
+
+    return call
 
 
 def _remover(loop: asyncio.AbstractEventLoop, number: signal.Signals, before: Any) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""What happens in the demo, in its order. Each step waits for something that is true in the store, and not for a time."""
+"""What happens in the demo, in its order. A step waits for what is true in the store, and never for a time."""
 
 import asyncio
 import time
@@ -138,10 +138,12 @@ class Story:
     async def _kill(self) -> None:
         await self._until(self._ended_share(KILL_AT))
         victim = self._fleet.processes[0]
-        enough = max(1, self._fleet.settings.concurrency // 2)
+        enough = self._fleet.settings.concurrency // 2 + 1
 
         async def holds_tasks() -> bool:
             """Caught with tasks in its hands, and standing still; or there is nothing left to hold."""
+            nonlocal enough
+            enough = max(1, enough - 1)
             victim.pause()
             self._held = await self._held_by(victim)
             if self._held >= enough or not (await self._depth()).live:
@@ -149,7 +151,7 @@ class Story:
             victim.resume()
             return False
 
-        await self._until(holds_tasks)
+        await self._until(holds_tasks, every=POLL / 10)
         victim.kill()
         self._screen.event("kill", f"SIGKILL for {victim.name}, which holds {self._held} tasks", "bold red")
         heir = self._fleet.start()
@@ -199,11 +201,11 @@ class Story:
 
         return reached
 
-    async def _until(self, condition: Condition) -> None:
+    async def _until(self, condition: Condition, every: float = POLL) -> None:
         while not await condition():
             if self._fleet.dead:
                 process = self._fleet.dead[0]
                 raise DemoFailed(f"{process.name} ended by itself with exit code {process.exit_code}")
             if time.monotonic() > self._deadline:
                 raise DemoFailed(f"it took too long; {(await self._depth()).live} tasks have not ended")
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(every)
