@@ -72,6 +72,8 @@ def _teller(title: str, as_json: bool) -> tuple[Callable[[Event], None], Abstrac
     def show(event: Event) -> None:
         if event["type"] == "state":
             progress.console.print(describe(event), markup=False)
+            if event["state"] is ExecutionState.COMPLETED:  # the last steps may not have been told one by one
+                progress.update(bar, completed=progress.tasks[bar].total)
             if event["completed_at"] is not None:
                 progress.stop_task(bar)
         else:

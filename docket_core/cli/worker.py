@@ -160,8 +160,9 @@ def _resolve(path: str | None) -> Mapping[str, Dependency[Any]] | Sequence[Depen
         found: object = resolve_name(path)
     except (ValueError, ImportError, AttributeError) as error:
         raise ConfigurationError(f"the dependencies {path!r} cannot be found: {error}") from error
-    if isinstance(found, Dependency):
-        return [found]
+    is_one = isinstance(found, Dependency)
+    if is_one:
+        return [cast("Dependency[Any]", found)]
     if isinstance(found, Mapping | list | tuple):
         return cast("Mapping[str, Dependency[Any]] | Sequence[Dependency[Any]]", found)
-    raise ConfigurationError(f"{path!r} is neither a dependency nor a collection of some, but {type(found).__name__}")
+    raise ConfigurationError(f"{path!r} is neither a dependency nor several, but a {type(found).__name__}")

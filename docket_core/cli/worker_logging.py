@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 from docket_core.cli.output import console
@@ -52,7 +53,11 @@ def set_up_logging(level: Level, form: Format | None) -> None:
     chosen = form or (Format.RICH if sys.stderr.isatty() else Format.PLAIN)
     if chosen is Format.RICH:
         handler: logging.Handler = RichHandler(
-            console=console(stderr=True), show_path=False, rich_tracebacks=False, omit_repeated_times=False
+            console=console(stderr=True),
+            show_path=False,
+            omit_repeated_times=False,
+            log_time_format="%H:%M:%S",
+            highlighter=NullHighlighter(),
         )
         handler.setFormatter(logging.Formatter("%(message)s"))
     else:
