@@ -1,7 +1,7 @@
 """The command `docket`, put together from one file per command."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -51,10 +51,17 @@ def build() -> typer.Typer:
     return app
 
 
-def main() -> None:
-    """Run the command line; an error of docket-core's own is one line and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error of docket-core's own is one line and an exit code.
+
+    Args:
+        arguments: what stands behind the command's name; None takes those of the process.
+
+    Raises:
+        SystemExit: always, with one of `ExitCode`.
+    """
     try:
-        build()(prog_name="docket")
+        build()(args=arguments, prog_name="docket")
     except DocketError as error:
         complain(str(error))
         sys.exit(exit_code_of(error))

@@ -46,7 +46,7 @@ async def shared_docket(name: str, url: str | None) -> AsyncGenerator[Docket, No
         yield docket
 
 
-def require_shared(docket: Docket) -> None:
+def require_shared(docket: Docket, why: str = "this command would only see an empty docket of its own") -> None:
     """Refuse a store that no other process sees.
 
     Raises:
@@ -54,7 +54,6 @@ def require_shared(docket: Docket) -> None:
     """
     if not docket.backend.capabilities.distributed:
         raise CapabilityMissing(
-            f"{docket.url} lives inside one process, and this command would only see an empty docket of its own; "
-            f"use a store that processes share, for this command and for your application: "
-            f"--url sqlite:///docket.db, or the variable DOCKET_URL"
+            f"{docket.url} lives inside one process, and {why}; use a store that processes share: "
+            f"--url sqlite:///docket.db here, and the same URL in your application, or DOCKET_URL for both"
         )

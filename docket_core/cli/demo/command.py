@@ -61,7 +61,7 @@ def demo(
     if as_json:
         print_json(as_plain(evidence, plan, docket.url, pace))
     else:
-        print_report(console(), evidence)
+        print_report(console(), evidence, pace)
     if not evidence.right:
         raise typer.Exit(ExitCode.NO)
 
@@ -70,7 +70,7 @@ async def _tell(
     docket: Docket, plan: Plan, fleet: Fleet, pace: float, screen: Screen, workers: int, timeout: float
 ) -> Evidence:
     async with docket:
-        require_shared(docket)
+        require_shared(docket, "the demo's workers are processes of their own")
         screen.event("files", f"{len(plan.files)} in {plan.folder}")
         screen.event("docket", f"{docket.name} at {docket.backend.url}")
         if pace:

@@ -18,6 +18,15 @@ from docket_core.execution import Execution
 PORTION = 500
 """So many records are read at a time."""
 
+CHECKS = {
+    "none_lost": "every file has its result, none is lost",
+    "same_checksums": "every checksum is that of a plain loop over the files",
+    "same_totals": "so are the totals",
+    "struck": "the strike stopped tasks, which ended CANCELLED",
+    "taken_over": "tasks of the killed worker were run again by others",
+    "good_order": "the other workers ended in good order",
+}
+
 
 class Totals(NamedTuple):
     """The sum over files, and one checksum over all of theirs."""
@@ -69,14 +78,14 @@ class Evidence(NamedTuple):
 
     @property
     def checks(self) -> dict[str, bool]:
-        """All that must be true."""
+        """All that must be true, by the names that `CHECKS` explains."""
         return {
-            "every file has its result, none is lost": self.lost == 0,
-            "every checksum is that of a plain loop": self.wrong == 0,
-            "the totals are those of a plain loop": totals(self.results) == totals(self.expected),
-            "the strike stopped tasks, which ended CANCELLED": self.struck > 0,
-            "tasks of the killed worker were run by others": sum(self.redelivered.values()) > 0,
-            "the other workers ended in good order": self.good_order,
+            "none_lost": self.lost == 0,
+            "same_checksums": self.wrong == 0,
+            "same_totals": totals(self.results) == totals(self.expected),
+            "struck": self.struck > 0,
+            "taken_over": sum(self.redelivered.values()) > 0,
+            "good_order": self.good_order,
         }
 
     @property

@@ -3,11 +3,11 @@
 from rich.console import Console
 from rich.table import Table
 
-from docket_core.cli.demo.evidence import Evidence, totals
+from docket_core.cli.demo.evidence import CHECKS, Evidence, totals
 from docket_core.cli.demo.files import Plan
 
 
-def print_report(out: Console, evidence: Evidence) -> None:
+def print_report(out: Console, evidence: Evidence, pace: float) -> None:
     """The table, and what was checked."""
     table = Table(title="docket demo", title_justify="left", show_header=False)
     table.add_column()
@@ -15,6 +15,7 @@ def print_report(out: Console, evidence: Evidence) -> None:
     table.add_column(style="dim")
     found = totals(evidence.results)
     takers = ", ".join(f"{number} by {worker}" for worker, number in sorted(evidence.redelivered.items()))
+    rate = f"each stretched to {pace * 1000:.0f} ms" if pace else "waiting for the dead worker's lease included"
     again = sum(evidence.redelivered.values())
     table.add_row("files", f"{len(evidence.expected):,}", f"{found.bytes:,} bytes, {found.lines:,} lines")
     table.add_row("done", f"{evidence.done:,}", f"in {evidence.run_seconds:.2f} s from first start to last end")
@@ -25,8 +26,8 @@ def print_report(out: Console, evidence: Evidence) -> None:
         "tasks per second", f"{evidence.rate:,.0f}", f"takeover included; best second {evidence.best_second:,}"
     )
     out.print(table)
-    for check, held in evidence.checks.items():
-        out.print(f"  [green]✓[/green] {check}" if held else f"  [bold red]✗ {check}[/bold red]")
+    for name, held in evidence.checks.items():
+        out.print(f"  [green]✓[/green] {CHECKS[name]}" if held else f"  [bold red]✗ not so: {CHECKS[name]}[/bold red]")
     out.print("[bold green]all is right[/bold green]" if evidence.right else "[bold red]not all is right[/bold red]")
 
 
