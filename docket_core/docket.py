@@ -103,6 +103,7 @@ class Docket(Adder):
             await stack.enter_async_context(backend)
             self._backend = backend
             self._strike_list = await stack.enter_async_context(StrikeList(name=self.name, backend=backend))
+            self.outcomes = Outcomes(self)
             stack.push_async_callback(self.outcomes.close)
             self._stack = stack.pop_all()
         logger.debug("opened %r: %s", self, backend.capabilities)
