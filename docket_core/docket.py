@@ -14,10 +14,12 @@ from docket_core.adding import Adder, send_alike, send_tasks
 from docket_core.backend.clock import SYSTEM_CLOCK, Clock, to_micros
 from docket_core.backend.kit import check_label
 from docket_core.backend.model import CancelReply, Enqueued, OnConflict, ProgressReply, ProgressUpdate, Task
+from docket_core.backend.observed import ObservedBackend
 from docket_core.backend.protocol import Backend
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_core.backend.url import parse_url
+from docket_core.backend.watch import AttentiveClock
 from docket_core.batching import Batcher
 from docket_core.codec import CloudpickleCodec, Codec
 from docket_core.errors import ConfigurationError
@@ -154,7 +156,10 @@ class Docket(Adder):
 
     def open_backend(self) -> Backend:
         """Another user of the same store, not yet entered."""
-        return open_backend(self._url, self.name, retention=to_micros(self.execution_ttl), clock=self._clock)
+        clock = self._clock
+        backend = open_backend(self._url, self.name, retention=to_micros(self.execution_ttl), clock=clock)
+        watcher = clock.watcher(self.name) if isinstance(clock, AttentiveClock) else None
+        return ObservedBackend(backend, instrumented=self.enable_internal_instrumentation, watcher=watcher)
 
     def register(self, function: F, names: Collection[str] | None = None) -> F:
         """Make a function known here under its own name, or under `names`; answers the function.

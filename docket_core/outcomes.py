@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from docket_core.backend.clock import SECOND, Micros
+from docket_core.backend.clock import SECOND, Micros, background
 from docket_core.backend.kit import backoff, jittered, sleep
 from docket_core.backend.model import Last, Record, StateChanged, Topic
 from docket_core.backend.protocol import Subscription
@@ -139,6 +139,7 @@ class Outcomes:
 
     async def _listen(self) -> None:
         """Wake those whose key had news; ask about all of them once in a while."""
+        background.set(True)
         poller = asyncio.create_task(self._poll(), name="docket outcomes poller")
         try:
             failures = 0

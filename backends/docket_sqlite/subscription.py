@@ -155,5 +155,5 @@ def _events_of(record: Record | None) -> list[Event]:
             events.append(ProgressMade(key, live.run, live.generation, live.progress))
     for part in (live, hold):
         if part is not None and part.cancel_requested and part.token is not None:
-            events.append(CancelRequested(key, part.generation, part.token))
+            return [*events, CancelRequested(key, part.generation, part.token)]
     return events

@@ -8,6 +8,7 @@ from docket_core.conformance.test_clear import TestClear
 from docket_core.conformance.test_errors import TestErrors
 from docket_core.conformance.test_events import TestEvents
 from docket_core.conformance.test_fencing import TestHolds, TestZombies
+from docket_core.conformance.test_history import TestHistory
 from docket_core.conformance.test_isolation import TestIsolation
 from docket_core.conformance.test_leases import TestLeases
 from docket_core.conformance.test_parking import TestParking
@@ -32,6 +33,7 @@ __all__ = [
     "TestEnds",
     "TestErrors",
     "TestEvents",
+    "TestHistory",
     "TestHolds",
     "TestIsolation",
     "TestLeases",

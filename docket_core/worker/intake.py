@@ -25,6 +25,7 @@ class Intake:
     def __init__(self, worker: "Worker", until_finished: bool) -> None:
         self._worker = worker
         self._until_finished = until_finished
+        self._backend = worker.backend
         self._stopping = False
         self._nudged = asyncio.Event()
         self._wait: asyncio.Task[None] | None = None
@@ -88,9 +89,8 @@ class Intake:
 
     async def _claim_some(self, room: int) -> Claimed:
         worker = self._worker
-        backend = worker.docket.backend
         self._claim = asyncio.ensure_future(
-            backend.claim(worker.name, worker.claimable(), room, worker.lease, worker.max_deliveries)
+            self._backend.claim(worker.name, worker.claimable(), room, worker.lease, worker.max_deliveries)
         )
         claimed = await asyncio.shield(self._claim)
         self._claim = None
@@ -111,9 +111,7 @@ class Intake:
         if self._until_finished and self._nudged.is_set():
             return
         worker = self._worker
-        self._wait = asyncio.ensure_future(
-            worker.docket.backend.wait(worker.claimable(), claimed.mark, claimed.next_at)
-        )
+        self._wait = asyncio.ensure_future(self._backend.wait(worker.claimable(), claimed.mark, claimed.next_at))
         try:
             await asyncio.wait([self._wait])
             if not self._wait.cancelled() and (error := self._wait.exception()) is not None:

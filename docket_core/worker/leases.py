@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Micros
+from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Micros, background
 from docket_core.backend.kit import sleep
 from docket_core.backend.model import Renewal
 from docket_core.backend.protocol import Backend
@@ -109,7 +109,7 @@ class LeaseKeeper:
                 async with self._open_backend() as backend:
                     while True:
                         await self._renew_all(backend)
-                        await sleep(self._clock, self._interval)
+                        await self._sleep()
             except BackendError as error:
                 logger.warning("leases cannot be renewed, will try again: %s", error)
                 self._stop_unconfirmed()
@@ -118,7 +118,12 @@ class LeaseKeeper:
     async def _until_needed(self) -> None:
         """Return once there is a lease to keep; a task that ends soon needs none of this."""
         while not self._runs:
-            await sleep(self._clock, self._interval)
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Until it is time to renew. For idle hours a clock that moves by itself need not move."""
+        background.set(not self._runs)
+        await sleep(self._clock, self._interval)
 
     async def _renew_all(self, backend: Backend) -> None:
         runs = list(self._runs.values())

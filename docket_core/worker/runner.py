@@ -92,7 +92,7 @@ class Runner:
         current_docket.set(docket)
         current_worker.set(self._worker)
         current_execution.set(execution)
-        if not instrumentation.tracing():
+        if not instrumentation.provided():
             return await self._run(run, execution, task)
         attributes = docket.labels() | {"docket.worker": self._worker.name} | execution.specific_labels()
         span = instrumentation.consumer_span(claim.function, headers, attributes)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from docket_core.backend.clock import SECOND, Micros, from_micros, to_micros
+from docket_core.backend.clock import SECOND, Micros, background, from_micros, to_micros
 from docket_core.backend.kit import backoff, jittered, sleep
 from docket_core.backend.model import CancelRequested, Topic
 from docket_core.dependencies.perpetual import Perpetual
@@ -64,6 +64,7 @@ class Services:
 
     async def _persist(self, job: Callable[[], Awaitable[None]]) -> None:
         """Run `job` again and again while the store is away."""
+        background.set(True)
         failures = 0
         while True:
             began = time.monotonic()

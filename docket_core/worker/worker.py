@@ -19,6 +19,8 @@ from docket_core import instrumentation
 from docket_core.backend.clock import SECOND, Clock, to_micros
 from docket_core.backend.kit import check_label
 from docket_core.backend.model import Ack, Acked, Claim, Verdict
+from docket_core.backend.observed import ObservedBackend
+from docket_core.backend.protocol import Backend
 from docket_core.docket import Docket
 from docket_core.errors import BackendError, ConfigurationError
 from docket_core.functions import AnyFunction, TaskFunction
@@ -170,6 +172,12 @@ class Worker:
             return False
         return time.monotonic() - self._intake.last_success < READY_FOR + self.longest_pause / SECOND
 
+    @property
+    def backend(self) -> Backend:
+        """The docket's open store, with spans for every operation if this worker asks for them."""
+        backend = self.docket.backend
+        return ObservedBackend(backend, instrumented=True) if self.enable_internal_instrumentation else backend
+
     # --- what the worker's parts ask it -----------------------------------------------------------
 
     @property
@@ -239,7 +247,7 @@ class Worker:
             self.threads = None
 
     def _start(self, stack: AsyncExitStack) -> None:
-        backend = self.docket.backend
+        backend = self.backend
         acker = self._acker = Acker(backend, self.clock, self.longest_pause, self._acked)
         leases = self._leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_if_held)
         services = self._services

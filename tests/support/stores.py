@@ -13,7 +13,12 @@ class Store(NamedTuple):
     """Its URL, given a folder of this run's own."""
 
 
-STORES = (
-    Store("memory", lambda folder: f"memory://{folder.name}"),
-    Store("sqlite", lambda folder: f"sqlite:///{folder / 'docket.db'}?synchronous=normal"),
-)
+def memory(folder: Path) -> str:
+    return f"memory://{folder.name}"
+
+
+def sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder / 'docket.db'}?synchronous=normal"
+
+
+STORES = (Store("memory", memory), Store("sqlite", sqlite))
