@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from docket_core.backend.clock import SECOND, Clock, Micros
+from docket_core.backend.clock import SECOND, Clock, Handle, Micros, background
 from docket_core.backend.model import Ack, PermitRequest, Task
 from docket_core.errors import DocketError, InvalidKey, PayloadTooLarge
 
@@ -16,6 +17,7 @@ MAX_GATE_BYTES = 2048
 MAX_WAIT: Micros = 2 * SECOND
 """`wait` never sleeps longer: losing a push costs latency only."""
 MAX_RECOVERY_DELAY: Micros = 60 * SECOND
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
 
 
 def check_label(what: str, text: str, limit: int = MAX_KEY_BYTES) -> None:
@@ -143,13 +145,23 @@ async def wait_for_event(event: asyncio.Event, clock: Clock, until: Micros | Non
     """Sleep until `event` is set, until the clock shows `until`, or for `MAX_WAIT` (jitter shortens it)."""
     if event.is_set():
         return
-    now = clock.now()
-    latest = now + jittered(MAX_WAIT)
-    handle = clock.call_at(latest if until is None else min(until, latest), event.set)
+    handles = [in_background(clock, clock.now() + jittered(MAX_WAIT), event.set)]
+    if until is not None:
+        handles.append(clock.call_at(until, event.set))
     try:
         await event.wait()
     finally:
-        handle.cancel()
+        for handle in handles:
+            handle.cancel()
+
+
+def in_background(clock: Clock, when: Micros, callback: Callable[[], None]) -> Handle:
+    """`clock.call_at` for a timer that only guards: a clock that moves by itself does not move for it."""
+    token = background.set(True)
+    try:
+        return clock.call_at(when, callback)
+    finally:
+        background.reset(token)
 
 
 @contextmanager
@@ -170,10 +182,11 @@ def whole_number(minimum: int = 0, maximum: int | None = None) -> Callable[[str]
     """A parser for an option that takes a whole number."""
 
     def parse(text: str) -> int:
-        if not text.lstrip("-").isdecimal() or int(text) < minimum or (maximum is not None and int(text) > maximum):
+        number = int(text) if _WHOLE.fullmatch(text) else None
+        if number is None or number < minimum or (maximum is not None and number > maximum):
             bound = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
             raise ValueError(f"{text!r} is not a whole number {bound}")
-        return int(text)
+        return number
 
     return parse
 

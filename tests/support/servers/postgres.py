@@ -4,6 +4,7 @@ As root the server runs under another user id, as it refuses to run as root; no 
 `DOCKET_TEST_POSTGRES_URL` names a server to use instead of starting one.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -11,13 +12,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-from importlib.util import find_spec
 
 URL_VARIABLE = "DOCKET_TEST_POSTGRES_URL"
 _NOBODY = 65534
@@ -159,15 +158,15 @@ class PostgresServer:
         self._process = None
 
 
-@contextmanager
-def postgres_url(version: str = "16") -> Iterator[str]:
-    """The URL of a server: the one that the environment names, or one of its own for as long as it is needed."""
+@cache
+def shared_postgres_url(version: str = "16") -> str:
+    """The URL of a server for all tests of this process: the one that the environment names, or one that ends with it."""
     given = os.environ.get(URL_VARIABLE)
     if given:
-        yield given
-        return
-    with PostgresServer(version) as server:
-        yield server.url()
+        return given
+    server = PostgresServer(version).__enter__()
+    atexit.register(server.close)
+    return server.url()
 
 
 def _free_port() -> int:
