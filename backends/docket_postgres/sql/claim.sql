@@ -46,11 +46,6 @@ begin
       for update skip locked);
   end if;
   if v_due is not null then
-    v_count := cardinality(v_due);
-    select last_value % v_count into v_start from docket.token;
-    if (select last_value from docket.token) < v_now - 1000000 then
-      perform docket.rebase_1(v_now);
-    end if;
     v_lapsed := array(select x.key from unnest(v_due) f cross join lateral (
         select t.key, t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
           and t.takeover <= v_now order by t.takeover limit p_limit + 50 for update skip locked) x
@@ -75,7 +70,19 @@ begin
     h := docket.end_hold_1(p_channel, v_now, r);
     return query select 1::smallint, h.key, h.generation, h.token, h.function, ''::bytea, 'superseded'::bytea, h.run,
       h.due, h.delivery, 5, h.started, h.lease;
+    if r.state = 1 and r.ready <= v_now and (p_functions is null or r.function = any(p_functions))
+      and not coalesce(r.function = any(v_due), false) then
+      v_due := v_due || r.function;
+    end if;
   end loop;
+
+  v_count := coalesce(cardinality(v_due), 0);
+  if v_count > 0 then
+    select last_value into v_start from docket.token;
+    if v_start < v_now - 1000000 then
+      perform docket.rebase_1(v_now);
+    end if;
+  end if;
 
   for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_lapsed) and t.state = 2
     order by t.takeover loop
@@ -110,7 +117,7 @@ begin
     end loop;
   end if;
 
-  if v_due is not null then
+  if v_count > 0 then
     for v_pass in 1..2 loop
       for v_i in 0..v_count - 1 loop
         exit when v_got >= p_limit;

@@ -86,6 +86,10 @@ begin
   end if;
   v_held := r.held;
   v_kept := r.kept;
+  if r.state > 2 and not r.held and r.expires <= p_now then -- retention has released all there was
+    r.generation := 0;
+    r.acked := null;
+  end if;
   if r.state = 2 and r.lease > p_now then
     if r.gated then
       delete from docket.permit p where p.docket = p_docket and p.key = p_key and p.run = r.run and p.extend;
@@ -100,7 +104,7 @@ begin
   end if;
   update docket.task t set due = p_due, ready = greatest(p_due, p_now), seq = nextval('docket.seq'),
     generation = r.generation + 1, token = null, lease = null, takeover = null, started = null, ended = null,
-    expires = null, parked = null, place = null, p_current = null, p_total = null, p_at = null, attempt = p_attempt,
+    expires = null, acked = r.acked, parked = null, place = null, p_current = null, p_total = null, p_at = null, attempt = p_attempt,
     delivery = 0, state = 1, cancelling = false, gated = false, kept = v_kept, held = v_held, function = p_function,
     run = p_run, payload = p_payload, headers = p_headers, worker = null, result = null, error = null, reason = null,
     p_message = null, gate = null, request = null, places = null

@@ -55,7 +55,7 @@ begin
       if v_denied is not null then
         if p_extends[v_denied] then
           update docket.permit x set until = v_now + p_ttls[v_denied] where x.docket = p_docket
-            and x.gate = p_gates[v_denied] and x.until > v_now and not x.bound
+            and x.gate = p_gates[v_denied] and x.until > v_now and not x.bound and not x.reserved
             and x.until < v_now + p_ttls[v_denied];
         end if;
         select min(x.until) into v_until from docket.permit x where x.docket = p_docket
@@ -113,9 +113,7 @@ begin
   v_now := docket.now_1(p_now);
   for i in 1..cardinality(p_keys) loop
     if exists (select 1 from docket.task t where t.docket = p_docket and t.key = p_keys[i] and t.state = 2
-        and t.token = p_tokens[i] and t.lease > v_now)
-      or exists (select 1 from docket.aside a where a.docket = p_docket and a.key = p_keys[i] and a.kind = 2
-        and a.token = p_tokens[i] and a.lease > v_now) then
+        and t.token = p_tokens[i] and t.lease > v_now) then
       v_until := null;
       delete from docket.permit p where p.docket = p_docket and p.gate = p_gates[i] and p.holder = p_holders[i]
         returning p.until into v_until;
