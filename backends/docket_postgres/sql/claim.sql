@@ -156,7 +156,7 @@ begin
     v_next, null::int, null::int, null::bigint, null::bigint;
 end $$;
 
--- Takes these pending or lapsed tasks (locked) under a new lease, in the order in which they became ready.
+-- Takes these pending or lapsed tasks (locked) under a new lease, in this order.
 create or replace function docket.grant_1(
   p_docket text, p_keys text[], p_now bigint, p_worker text, p_lease bigint, p_max int)
 returns table (kind smallint, key text, generation bigint, token bigint, function text, payload bytea, headers bytea,
@@ -164,15 +164,14 @@ returns table (kind smallint, key text, generation bigint, token bigint, functio
 language plpgsql as $$
 #variable_conflict use_column
 begin
-  return query with taken as (
-    update docket.task t set state = 2, token = nextval('docket.token'), delivery = t.delivery + 1, worker = p_worker,
+  return query
+    update docket.task t set state = 2, token = u.token, delivery = t.delivery + 1, worker = p_worker,
       started = p_now, lease = p_now + p_lease, takeover = p_now + p_lease + docket.recovery_1(t.delivery + 1, p_max),
       parked = null, place = null, p_current = null, p_total = null, p_message = null, p_at = null
-    where t.docket = p_docket and t.key = any(p_keys) and t.state <= 2
-    returning t.*)
-  select 0::smallint, t.key, t.generation, t.token, t.function, t.payload, t.headers, t.run, t.due, t.delivery,
-    t.attempt, t.started, t.lease
-  from taken t order by t.ready, t.seq;
+    from (select k as key, nextval('docket.token') as token from unnest(p_keys) k) u
+    where t.docket = p_docket and t.key = u.key and t.state <= 2
+    returning 0::smallint, t.key, t.generation, t.token, t.function, t.payload, t.headers, t.run, t.due, t.delivery,
+      t.attempt, t.started, t.lease;
 end $$;
 
 -- The oldest parked tasks of a gate (locked), as many as it has free permits; the permits are taken, too.
