@@ -36,7 +36,6 @@ from docket_core.backend.model import (
 )
 from docket_core.backend.protocol import Enqueuer, Subscription
 from docket_core.backend.states import State
-from docket_core.errors import BackendError
 from docket_postgres import operations
 from docket_postgres.enqueuing import PostgresEnqueuer
 from docket_postgres.hints import Hints, News
@@ -51,7 +50,7 @@ Result = TypeVar("Result")
 
 
 class PostgresBackend:
-    """One docket in a Postgres database. An instance has a few connections for work, one that renews, one that listens."""
+    """One docket in a Postgres database: a few connections for work, one that keeps leases alive, one that listens."""
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import asyncpg
 
@@ -81,7 +81,7 @@ class Connections:
                 self._idle.append(connection)
             raise
         self._idle.append(connection)
-        return rows
+        return cast("Sequence[Row]", rows)
 
     async def _take(self) -> Connection:
         if self._closed:

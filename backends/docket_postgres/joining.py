@@ -72,7 +72,7 @@ def _through_driver(connection: "asyncpg.Connection[asyncpg.Record]") -> Fetch:
     async def fetch(sql: str, *arguments: object) -> Sequence[Sequence[Any]]:
         with translated(_translate):
             _check_transaction(connection)
-            return await connection.fetch(sql, *arguments)
+            return cast("Sequence[Sequence[Any]]", await connection.fetch(sql, *arguments))
 
     return fetch
 
@@ -84,7 +84,9 @@ def _check_transaction(connection: "asyncpg.Connection[asyncpg.Record]") -> None
         )
 
 
-async def _check(fetch: Callable[..., Awaitable[Sequence[Sequence[Any]]]], schema: str, identity: Sequence[Any]) -> None:
+async def _check(
+    fetch: Callable[..., Awaitable[Sequence[Sequence[Any]]]], schema: str, identity: Sequence[Any]
+) -> None:
     try:
         found = (await fetch(IDENTITY_SQL.format(schema=schema)))[0]
     except DocketError as error:

@@ -30,7 +30,7 @@ _PINS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
-    "lock_timeout": "'3s'",
+    "lock_timeout": "3000",
 }
 
 
@@ -107,24 +107,36 @@ def _lock(schema: str) -> str:
 
 
 def _body(schema: str) -> str:
-    parts = [
-        _lock(schema),
-        f"do $$ begin if to_regnamespace('\"{schema}\"') is null then create schema \"{schema}\"; end if; end $$;\n",
-        *(qualified(files("docket_postgres").joinpath("sql", f"{name}.sql").read_text(), schema) for name in _FILES),
-        _pins(schema),
-        f'insert into "{schema}".version as v (version, compatible) values ({VERSION}, {COMPATIBLE})\n'
-        f"  on conflict (one) do update set version = excluded.version, compatible = excluded.compatible\n"
-        f"  where v.version < excluded.version;\n",
-    ]
-    return "".join(parts)
+    statements = "".join(files("docket_postgres").joinpath("sql", f"{name}.sql").read_text() for name in _FILES)
+    return "".join((_lock(schema), _create(schema), qualified(statements, schema), _pins(schema), _mark(schema)))
+
+
+def _create(schema: str) -> str:
+    return f"""
+do $$ begin
+  if to_regnamespace('"{schema}"') is null then create schema "{schema}"; end if;
+end $$;
+"""
 
 
 def _pins(schema: str) -> str:
     names = ", ".join(f"'{name}'" for name in _ENTRIES)
-    settings = "\n".join(f"    execute format('alter function %s set {k} = {v}', f);" for k, v in _PINS.items())
-    settings = settings.replace("''3s''", "'3s'").replace("= '3s'", "= ''3s''")
-    return (
-        f"do $$ declare f regprocedure; begin\n"
-        f"  for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = '\"{schema}\"'::regnamespace\n"
-        f"    and p.proname in ({names}) loop\n{settings}\n  end loop;\nend $$;\n"
+    pins = "\n".join(
+        f"    execute format('alter function %s set {name} = {value}', f);" for name, value in _PINS.items()
     )
+    return f"""
+do $$ declare f regprocedure; begin
+  for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = '"{schema}"'::regnamespace
+    and p.proname in ({names}) loop
+{pins}
+  end loop;
+end $$;
+"""  # noqa: S608 - a checked name
+
+
+def _mark(schema: str) -> str:
+    return f"""
+insert into "{schema}".version as v (version, compatible) values ({VERSION}, {COMPATIBLE})
+  on conflict (one) do update set version = excluded.version, compatible = excluded.compatible
+  where v.version < excluded.version;
+"""  # noqa: S608 - a checked name

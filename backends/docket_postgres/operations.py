@@ -109,7 +109,9 @@ async def ack(store: Store, acks: Sequence[Ack]) -> list[Acked]:
         if refusal_of_ack(item, store.max_payload) is None:
             fitting.append((item.claim.key, position))
     for wave in waves(fitting):
-        plain = [position for _, position in wave if VERDICTS[acks[position].verdict] <= 5 and not acks[position].successor]
+        plain = [
+            position for _, position in wave if VERDICTS[acks[position].verdict] <= 5 and not acks[position].successor
+        ]
         done = set(await _finish(store, [acks[position] for position in plain])) if plain else set[int]()
         finished = {plain[number - 1] for number in done}
         rest = [position for _, position in wave if position not in finished]
@@ -139,7 +141,7 @@ async def _finish(store: Store, acks: list[Ack]) -> Sequence[int]:
 
 
 async def _settle(store: Store, acks: list[Ack]) -> Sequence[int]:
-    return await store.value(
+    codes: Sequence[int] = await store.value(
         store.sql(
             "select docket.ack_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
         ),
@@ -149,6 +151,7 @@ async def _settle(store: Store, acks: list[Ack]) -> Sequence[int]:
         store.retention,
         *ack_columns(acks),
     )
+    return codes
 
 
 async def cancel(store: Store, keys: Sequence[str]) -> list[CancelReply]:
@@ -167,13 +170,14 @@ async def cancel(store: Store, keys: Sequence[str]) -> list[CancelReply]:
 async def clear(store: Store) -> int:
     """End all that was pending when it began, in portions."""
     before = await store.value(store.sql("select nextval('docket.seq')"))
-    cleared, after = 0, ""
+    cleared = 0
+    after: str | None = ""
     while after is not None:
-        row = await store.fetch(
+        rows = await store.fetch(
             store.sql("select * from docket.clear_1($1, $2, $3, $4, $5, $6, $7)"),
             *(store.docket, store.channel, store.now(), store.retention, before, after, _PORTION),
         )
-        cleared, after = cleared + row[0][0], row[0][1]
+        cleared, after = cleared + rows[0][0], rows[0][1]
     return cleared
 
 
@@ -200,7 +204,9 @@ async def acquire(store: Store, requests: Sequence[PermitRequest]) -> list[Permi
         if storable(group[0].claim.key) and not any(is_refused(request) for request in group):
             pending.append((group[0].claim.key, (start, group)))
     for wave in waves(pending):
-        flat = [(start, start + number, item) for _, (start, group) in wave for number, item in enumerate(group)]
+        flat: list[tuple[int, int, PermitRequest]] = []
+        for _, (start, group) in wave:
+            flat += [(start, start + number, item) for number, item in enumerate(group)]
         rows = await store.fetch(
             store.sql("select * from docket.acquire_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"),
             store.docket,
@@ -217,7 +223,7 @@ async def acquire(store: Store, requests: Sequence[PermitRequest]) -> list[Permi
             [item.extend_on_conflict for _, _, item in flat],
         )
         for (_, position, _), (status, until, by) in zip(flat, rows, strict=True):
-            answers[position] = Permit(_PERMITS[status], until, flat[by - 1][2].gate.name)
+            answers[position] = Permit(_PERMITS[status], until, flat[int(by) - 1][2].gate.name)
     return answers
 
 
@@ -275,15 +281,11 @@ async def scan(store: Store, states: AbstractSet[State], limit: int, after: str 
         *(store.docket, store.now(), [_CODES[state] for state in states], text(after) or "", limit + 1),
     )
     found = await _records(store, keys[:limit]) if keys else {}
-    return Page(
-        [found[key] for key in keys[:limit] if key in found], keys[limit - 1] if len(keys) > limit else None
-    )
+    return Page([found[key] for key in keys[:limit] if key in found], keys[limit - 1] if len(keys) > limit else None)
 
 
 async def _records(store: Store, keys: Sequence[str]) -> dict[str, Record]:
-    rows = await store.fetch(
-        store.sql("select * from docket.get_1($1, $2, $3)"), store.docket, store.now(), list(keys)
-    )
+    rows = await store.fetch(store.sql("select * from docket.get_1($1, $2, $3)"), store.docket, store.now(), list(keys))
     return records(rows, rows[0][27]) if rows else {}
 
 

@@ -58,7 +58,7 @@ def text(value: str | None) -> str | None:
 
 def storable(value: str) -> bool:
     """Whether Postgres can hold this text as it is; a name that it cannot hold is nobody's."""
-    return value.isascii() and "\0" not in value or text(value) == value
+    return (value.isascii() and "\0" not in value) or text(value) == value
 
 
 def name(value: str) -> str:
@@ -175,18 +175,13 @@ def records(rows: Iterable[Row], now: Micros) -> dict[str, Record]:
 def _live(row: Row, now: Micros) -> Live:
     running = row[2] == 2
     progress = None if row[20] is None else Progress(row[17] or 0, row[18], row[19], row[20])
-    return Live(
-        state_of(row[2], row[26], row[10], now),
-        *row[3:12],
-        *(row[12:16] if running else (None, None, None, None)),
-        row[16],
-        progress,
-    )
+    state = state_of(row[2], row[26], row[10], now)
+    return Live._make((state, *row[3:12], *(row[12:16] if running else (None,) * 4), row[16], progress))
 
 
 def _last(row: Row) -> Last:
-    return Last(STATES[row[2] + 10], *row[3:11], row[12], row[14] if row[12] else None, *row[21:26])
+    return Last._make((STATES[row[2] + 10], *row[3:11], *row[12:15:2], *row[21:26]))
 
 
 def _hold(row: Row) -> Hold:
-    return Hold(*row[3:11], *row[12:17])
+    return Hold._make((*row[3:11], *row[12:17]))

@@ -95,7 +95,10 @@ class Store:
                     await upgrade(connection, self.settings.schema)
                 row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
                 self.identity = tuple(row or ())
-                fsync, commit = await connection.fetchval("show fsync"), await connection.fetchval("show synchronous_commit")
+                fsync, commit = (
+                    await connection.fetchval("show fsync"),
+                    await connection.fetchval("show synchronous_commit"),
+                )
             finally:
                 connection.terminate()
         return Durability.FSYNC if fsync == "on" and commit != "off" else Durability.PROCESS

@@ -108,7 +108,11 @@ class PostgresSubscription:
 
     def _same(self, event: StateChanged) -> bool:
         seen = self._seen.get(event.key)
-        return seen is not None and (seen.run, seen.generation, seen.state) == (event.run, event.generation, event.state)
+        return seen is not None and (seen.run, seen.generation, seen.state) == (
+            event.run,
+            event.generation,
+            event.state,
+        )
 
     def _tell(self, event: Event) -> None:
         if _TOPICS[type(event)] not in self._topics or (isinstance(event, StateChanged) and not self._is_news(event)):
@@ -166,15 +170,13 @@ def _events(record: Record) -> list[Event]:
         )
     if live is not None:
         events.append(
-            StateChanged(
-                record.key, live.run, live.generation, live.state, live.when, live.worker, live.started_at
-            )
+            StateChanged(record.key, live.run, live.generation, live.state, live.when, live.worker, live.started_at)
         )
         if live.progress is not None:
             events.append(ProgressMade(record.key, live.run, live.generation, live.progress))
         if live.cancel_requested and live.token is not None:
             events.append(CancelRequested(record.key, live.generation, live.token))
-    for hold in () if record.hold is None else (record.hold,):
-        if hold.cancel_requested:
-            events.append(CancelRequested(record.key, hold.generation, hold.token))
+    hold = record.hold
+    if hold is not None and hold.cancel_requested:
+        events.append(CancelRequested(record.key, hold.generation, hold.token))
     return events

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 URL_VARIABLE = "DOCKET_TEST_POSTGRES_URL"
 _NOBODY = 65534
@@ -49,7 +49,9 @@ def postgres_programs(version: str = "16") -> Path:
 class PostgresServer:
     """A server that a test may stop, kill and start again; its data stays until it is closed."""
 
-    def __init__(self, version: str = "16", *, settings: dict[str, str] | None = None, locale: str | None = None) -> None:
+    def __init__(
+        self, version: str = "16", *, settings: dict[str, str] | None = None, locale: str | None = None
+    ) -> None:
         self._programs = postgres_programs(version)
         self._settings = settings or {}
         self._locale = locale
@@ -83,18 +85,19 @@ class PostgresServer:
         options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(self._folder), **self._settings}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data, "-p", str(self.port), *arguments],
-                **{**self._surroundings(), "stdout": log, "stderr": subprocess.STDOUT},
+            process = cast(
+                "subprocess.Popen[bytes]",
+                subprocess.Popen(
+                    [self._programs / "postgres", "-D", self._data, "-p", str(self.port), *arguments],
+                    **self._surroundings,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                ),
             )
+        self._process = process
         deadline = time.monotonic() + _START_TIMEOUT
-        while subprocess.run(
-            [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port)],
-            env=self._surroundings()["env"],
-            capture_output=True,
-            check=False,
-        ).returncode:
-            if self._process.poll() is not None or time.monotonic() > deadline:
+        while self._run("pg_isready", "-h", "127.0.0.1", "-p", str(self.port)).returncode:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Postgres did not start:\n{(self._folder / 'log').read_text()}")
             time.sleep(0.03)
 
@@ -133,21 +136,27 @@ class PostgresServer:
 
     def _initialise(self) -> None:
         locale = ["--no-locale"] if self._locale is None else ["--locale-provider=icu", f"--icu-locale={self._locale}"]
-        done = subprocess.run(
-            [self._programs / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", *locale],
-            **{**self._surroundings(), "capture_output": True, "text": True, "check": False},
+        done = self._run(
+            "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", *locale
         )
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
+    def _run(self, program: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        command = [self._programs / program, *arguments]
+        return subprocess.run(command, check=False, **self._surroundings, capture_output=True, text=True)
+
+    @property
     def _surroundings(self) -> dict[str, Any]:
-        common: dict[str, Any] = {
+        """How its programs are run: beside its data, by somebody who may, without this process's environment."""
+        dropped = os.geteuid() == 0
+        return {
             "cwd": self._folder,
             "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self._folder)},
+            "user": _NOBODY if dropped else None,
+            "group": _NOBODY if dropped else None,
+            "extra_groups": () if dropped else None,
         }
-        if os.geteuid() == 0:
-            common |= {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-        return common
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
@@ -160,7 +169,7 @@ class PostgresServer:
 
 @cache
 def shared_postgres_url(version: str = "16") -> str:
-    """The URL of a server for all tests of this process: the one that the environment names, or one that ends with it."""
+    """The URL of a server for all tests of this process: what the environment names, or one that ends with it."""
     given = os.environ.get(URL_VARIABLE)
     if given:
         return given
