@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.servers.postgres import shared_postgres_url
+
 
 class Store(NamedTuple):
     """A backend's store for the tests of one run."""
@@ -21,4 +23,13 @@ def sqlite(folder: Path) -> str:
     return f"sqlite:///{folder / 'docket.db'}?synchronous=normal"
 
 
-STORES = (Store("memory", memory), Store("sqlite", sqlite))
+def postgres(version: str) -> Callable[[Path], str]:
+    return lambda _: shared_postgres_url(version)
+
+
+STORES = (
+    Store("memory", memory),
+    Store("sqlite", sqlite),
+    Store("postgres-16", postgres("16")),
+    Store("postgres-18", postgres("18")),
+)
