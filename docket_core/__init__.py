@@ -1,1 +1,80 @@
-"""docket-core."""
+"""docket-core: background tasks for Python functions, on the store of your choice."""
+
+from docket_core.adding import TaskCall
+from docket_core.annotations import Logged
+from docket_core.dependencies import (
+    AdmissionBlocked,
+    CallArgument,
+    CompletionHandler,
+    CurrentDocket,
+    CurrentExecution,
+    CurrentWorker,
+    Dependency,
+    Depends,
+    ExponentialRetry,
+    FailureHandler,
+    Perpetual,
+    Progress,
+    Retry,
+    Runtime,
+    Shared,
+    TaskArgument,
+    TaskKey,
+    TaskLogger,
+    TaskOutcome,
+    Timeout,
+)
+from docket_core.docket import Docket
+from docket_core.errors import (
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionSuperseded,
+    ResultExpired,
+)
+from docket_core.execution import Disposition, Execution, ExecutionState
+from docket_core.progress import ExecutionProgress
+from docket_core.snapshot import DocketSnapshot, RunningExecution, WorkerInfo
+from docket_core.strikelist import Operator, StrikeList
+from docket_core.transaction import DocketTransaction
+from docket_core.worker import Worker
+
+__all__ = [
+    "AdmissionBlocked",
+    "CallArgument",
+    "CompletionHandler",
+    "CurrentDocket",
+    "CurrentExecution",
+    "CurrentWorker",
+    "Dependency",
+    "Depends",
+    "Disposition",
+    "Docket",
+    "DocketSnapshot",
+    "DocketTransaction",
+    "Execution",
+    "ExecutionCancelled",
+    "ExecutionFailed",
+    "ExecutionProgress",
+    "ExecutionState",
+    "ExecutionSuperseded",
+    "ExponentialRetry",
+    "FailureHandler",
+    "Logged",
+    "Operator",
+    "Perpetual",
+    "Progress",
+    "ResultExpired",
+    "Retry",
+    "RunningExecution",
+    "Runtime",
+    "Shared",
+    "StrikeList",
+    "TaskArgument",
+    "TaskCall",
+    "TaskKey",
+    "TaskLogger",
+    "TaskOutcome",
+    "Timeout",
+    "Worker",
+    "WorkerInfo",
+]

@@ -182,11 +182,10 @@ class MemoryBackend:
         with store.lock:
             now = store.clock.now()
             for _, group in groups(requests):
-                part = store.holder(group[0].claim)
-                entry = store.entries.get(group[0].claim.key)
+                part = store.current(group[0].claim, now)
                 if any(is_refused(request) for request in group):
                     answers += [Permit(PermitStatus.REFUSED, None, request.gate.name) for request in group]
-                elif part is None or entry is None or part is not entry.live or part.lease_until <= now:
+                elif part is None:
                     answers += [Permit(PermitStatus.LOST, None, request.gate.name) for request in group]
                 else:
                     answers += store.gates.acquire(part, group, now)
@@ -198,8 +197,8 @@ class MemoryBackend:
         with store.lock:
             now = store.clock.now()
             for request in requests:
-                part = store.holder(request.claim)
-                if part is None or part.lease_until <= now:
+                part = store.current(request.claim, now)
+                if part is None:
                     answers.append(Released.LOST)
                 else:
                     live = store.gates.give_back(request, part, now)

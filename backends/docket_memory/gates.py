@@ -153,11 +153,10 @@ class Gates:
         request = part.request
         if request is None:
             return
-        self.unpark(part)
         gate = self._gates[request.gate.name]
         if request.holder not in gate.live:
             self._put(gate, part, request, part.lease_until, reserved=True)
-        self._reindex(gate)
+        self.unpark(part)
 
     def renewed(self, part: Part) -> None:
         """The lease was renewed: what is bound to it lasts as long."""
@@ -225,7 +224,7 @@ class Gates:
             until = now + request.ttl
             for _, _, holder in list(gate.live):
                 permit = gate.permits[holder]
-                if not permit.bound and permit.expires_at < until:
+                if not (permit.bound or permit.reserved) and permit.expires_at < until:
                     permit.expires_at = until
                     gate.live.add(holder, until)
         return gate.earliest_expiry()

@@ -57,6 +57,10 @@ class Index:
         entry = self._entries.get(member)
         return entry[0] if entry is not None else None
 
+    def footprint(self) -> int:
+        """How many entries are kept inside, stale ones included."""
+        return len(self._heap)
+
     def before(self, score: Micros) -> int:
         """How many members have a smaller score; looks at all of them."""
         return sum(1 for entry in self._entries.values() if entry[0] < score)

@@ -74,9 +74,9 @@ class Part:
             return State.RUNNING
         return State.QUEUED if self.parked_at is None and self.when <= now else State.SCHEDULED
 
-    def renew_pending(self, when: Micros, now: Micros, sequence: int) -> None:
-        """Become pending again as the next generation of the same run."""
-        self.generation += 1
+    def renew_pending(self, generation: int, when: Micros, now: Micros, sequence: int) -> None:
+        """Become pending again as a later generation of the same run."""
+        self.generation = generation
         self.delivery = 0
         self.when = when
         self.ready_at = max(now, when)

@@ -251,15 +251,20 @@ class Store:
             if ack.verdict is Verdict.RELEASE:
                 self._give_back(part)
             elif ack.verdict is Verdict.PARK and ack.request is not None:
-                part.renew_pending(part.when, now, self.next_sequence())
+                self._go_on(entry, part, part.when, now)
                 self.gates.park(part, ack.request, part.sequence, now)
             else:
                 when = ack.when if ack.when is not None else now + (ack.delay or 0)
-                part.renew_pending(when, now, self.next_sequence())
+                self._go_on(entry, part, when, now)
                 part.attempt = ack.attempt
                 part.places = part.request = None
             self._index(entry, part)
             self._tell_pending(part, now)
+
+    def _go_on(self, entry: Entry, part: Part, when: Micros, now: Micros) -> None:
+        """The same run, pending again as the key's next generation."""
+        entry.generation += 1
+        part.renew_pending(entry.generation, when, now, self.next_sequence())
 
     def _give_back(self, part: Part) -> None:
         part.delivery -= 1
@@ -364,6 +369,13 @@ class Store:
                 if part is not None and part.token == claim.token:
                     return part
         return None
+
+    def current(self, claim: Claim, now: Micros) -> Part | None:
+        """The live part that this claim holds under a lease that has not run out."""
+        part = self.holder(claim)
+        if part is None or part.lease_until <= now or part is self.entries[part.key].hold:
+            return None
+        return part
 
     # --- records ----------------------------------------------------------------------------------
 

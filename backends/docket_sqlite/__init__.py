@@ -1,1 +1,1 @@
-"""Backend."""
+"""The SQLite backend: one file, many processes, no server."""

@@ -28,7 +28,7 @@ def to_micros(value: datetime | timedelta) -> Micros:
     """
     if isinstance(value, timedelta):
         return value // _MICROSECOND
-    if value.tzinfo is None:
+    if value.utcoffset() is None:
         raise ValueError(f"{value!r} has no time zone; use an aware datetime, such as datetime.now(UTC)")
     return (value - _EPOCH) // _MICROSECOND
 

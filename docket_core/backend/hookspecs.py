@@ -46,6 +46,9 @@ class Opening(NamedTuple):
     options: Mapping[str, OptionValue | None]
     """Every option that the plugin declared: parsed, or its default."""
 
+    def __repr__(self) -> str:
+        return f"Opening({self.url.redacted!r}, {self.name!r})"
+
 
 class BackendPlugin(NamedTuple):
     """What a plugin says of itself."""

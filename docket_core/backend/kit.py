@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ MAX_GATE_BYTES = 2048
 MAX_WAIT: Micros = 2 * SECOND
 """`wait` never sleeps longer: losing a push costs latency only."""
 MAX_RECOVERY_DELAY: Micros = 60 * SECOND
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
 
 
 def check_label(what: str, text: str, limit: int = MAX_KEY_BYTES) -> None:
@@ -170,10 +172,11 @@ def whole_number(minimum: int = 0, maximum: int | None = None) -> Callable[[str]
     """A parser for an option that takes a whole number."""
 
     def parse(text: str) -> int:
-        if not text.lstrip("-").isdecimal() or int(text) < minimum or (maximum is not None and int(text) > maximum):
+        number = int(text) if _WHOLE.fullmatch(text) else None
+        if number is None or number < minimum or (maximum is not None and number > maximum):
             bound = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
             raise ValueError(f"{text!r} is not a whole number {bound}")
-        return int(text)
+        return number
 
     return parse
 

@@ -136,8 +136,8 @@ class Backend(Enqueuer, Protocol):
           function's in the order they became ready; across functions nobody starves.
         - A task of another function stays, and any number of them does not slow the claim.
         - Taking over an expired lease frees its bound permits in the same step and counts a delivery. The first
-          recovery of a generation is not delayed; the nth waits 2^(n-2) seconds after the lease's end, at most 60, unless
-          the grant was the last that its `max_deliveries` allows.
+          recovery of a generation is not delayed; the nth waits 2^(n-2) seconds after the lease's end, at most 60,
+          unless the grant was the last that its `max_deliveries` allows.
         - An expired task with `max_deliveries` grants behind it ends FAILED, reason "poison", payload kept.
         - Whatever functions are asked for: expired tasks whose cancel was requested end CANCELLED, and expired holds
           end.

@@ -17,7 +17,7 @@ from docket_core.backend.hookspecs import (
 )
 from docket_core.backend.kit import check_label
 from docket_core.backend.protocol import PROTOCOL, Backend
-from docket_core.backend.url import BackendURL, parse_url
+from docket_core.backend.url import BackendURL, is_secret, parse_url
 from docket_core.errors import BadOption, ConfigurationError, MissingExtra, ProtocolMismatch, UnknownScheme
 
 
@@ -75,13 +75,16 @@ def load_plugin(scheme: str) -> BackendPlugin:
         )
     manager = pluggy.PluginManager(PROJECT)  # fresh: two schemes may share one module
     manager.add_hookspecs(BackendHooks)
-    module = points[scheme].load()
-    manager.register(module)
-    plugin = cast("BackendPlugin | None", manager.hook.docket_core_backend())
+    leads = f"the entry point {scheme!r} leads to {points[scheme].value}, which"
+    try:
+        manager.register(points[scheme].load())
+    except (ImportError, AttributeError, pluggy.PluginValidationError) as error:
+        raise ConfigurationError(f"{leads} cannot be used: {error}") from error
+    plugin = cast("object", manager.hook.docket_core_backend())
     if plugin is None:
-        raise ConfigurationError(
-            f"the entry point {scheme!r} leads to {points[scheme].value}, which implements no docket_core_backend hook"
-        )
+        raise ConfigurationError(f"{leads} implements no docket_core_backend hook")
+    if not isinstance(plugin, BackendPlugin):
+        raise ConfigurationError(f"{leads} answers {type(plugin).__name__} to the hook; it must be a BackendPlugin")
     if plugin.protocol != PROTOCOL:
         raise ProtocolMismatch(
             f"the {plugin.title} backend speaks protocol {plugin.protocol}, this docket-core speaks {PROTOCOL}; "
@@ -103,5 +106,7 @@ def _options(url: BackendURL, plugin: BackendPlugin) -> dict[str, OptionValue | 
         try:
             values[name] = option.parse(url.options[name])
         except ValueError as error:
+            if is_secret(name):  # the parser's words would show it
+                raise BadOption(f"bad value for the option {name!r} in {url.redacted!r}; {option.help}") from None
             raise BadOption(f"bad value for the option {name!r} in {url.redacted!r}: {error}") from error
     return values

@@ -1,0 +1,243 @@
+"""The claim: expired leases, parked tasks with a free permit, and tasks whose time has come."""
+
+import json
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from docket_core.backend.clock import Micros
+from docket_core.backend.kit import recovery_delay
+from docket_core.backend.model import Claim, Claimed, Ended, StateChanged
+from docket_core.backend.states import State
+from docket_sql.schema import PENDING, RUNNING
+from docket_sqlite import gates
+from docket_sqlite.ending import end, end_lapsed
+from docket_sqlite.parts import PART_COLUMNS, Part, load
+from docket_sqlite.transaction import Executor, Row, Transaction
+
+PORTION = 1000
+"""How many ends a single claim deals with."""
+
+_READY_HEAD = f"""
+(SELECT ready_at FROM docket_tasks
+ WHERE docket = ?1 AND function = asked.name AND stage = {PENDING} ORDER BY ready_at, seq LIMIT 1)
+"""
+_LEASE_HEAD = f"""
+(SELECT takeover_at FROM docket_tasks
+ WHERE docket = ?1 AND function = asked.name AND stage = {RUNNING} ORDER BY takeover_at LIMIT 1)
+"""
+_WAKE_HEAD = "(SELECT min(wake_at) FROM docket_waiting WHERE docket = ?1 AND function = asked.name)"
+_ENDING_HEAD = "SELECT min(ends_at) FROM docket_tasks WHERE docket = ? AND ends_at IS NOT NULL"
+
+
+HEADS_OF_ASKED = f"""
+SELECT name, {_READY_HEAD}, {_LEASE_HEAD}, {_WAKE_HEAD} FROM (SELECT value AS name FROM json_each(?2)) AS asked
+"""
+HEADS_OF_ALL = f"""
+WITH RECURSIVE
+ready (name) AS (
+    SELECT min(function) FROM docket_tasks WHERE docket = ?1 AND stage = {PENDING}
+    UNION ALL
+    SELECT (SELECT min(function) FROM docket_tasks WHERE docket = ?1 AND stage = {PENDING} AND function > ready.name)
+    FROM ready WHERE ready.name IS NOT NULL
+),
+leased (name) AS (
+    SELECT min(function) FROM docket_tasks WHERE docket = ?1 AND stage = {RUNNING}
+    UNION ALL
+    SELECT (SELECT min(function) FROM docket_tasks WHERE docket = ?1 AND stage = {RUNNING} AND function > leased.name)
+    FROM leased WHERE leased.name IS NOT NULL
+),
+asked (name) AS (
+    SELECT name FROM ready UNION SELECT name FROM leased
+    UNION SELECT function FROM docket_waiting WHERE docket = ?1
+)
+SELECT name, {_READY_HEAD}, {_LEASE_HEAD}, {_WAKE_HEAD} FROM asked WHERE name IS NOT NULL
+"""
+
+_GRANT_COLUMNS = f"{PART_COLUMNS}, payload, headers"
+_PAYLOAD, _HEADERS = -2, -1
+READY = f"""
+SELECT {_GRANT_COLUMNS} FROM docket_tasks
+WHERE docket = ? AND function = ? AND stage = {PENDING} AND ready_at <= ? ORDER BY ready_at, seq LIMIT ?
+"""
+LAPSED = f"""
+SELECT {_GRANT_COLUMNS} FROM docket_tasks
+WHERE docket = ? AND function = ? AND stage = {RUNNING} AND takeover_at <= ? ORDER BY takeover_at LIMIT ?
+"""
+WAKEABLE = "SELECT gate FROM docket_waiting WHERE docket = ? AND function = ? AND wake_at <= ? ORDER BY wake_at LIMIT ?"
+PARKED_IN = """
+SELECT place, task FROM docket_requests
+WHERE docket = ? AND gate = ? AND function = ? AND parked = 1 ORDER BY place LIMIT ?
+"""
+BY_ID = f"SELECT {_GRANT_COLUMNS} FROM docket_tasks WHERE id = ?"
+GRANT = f"""
+UPDATE docket_tasks SET
+    stage = {RUNNING}, token = ?, delivery = ?, worker = ?, started_at = ?, lease_until = ?, takeover_at = ?,
+    parked_at = NULL, progress = NULL, progress_total = NULL, progress_message = NULL, progress_at = NULL
+WHERE id = ?
+"""
+
+
+class Heads(NamedTuple):
+    """What comes first of one function."""
+
+    function: str
+    ready_at: Micros | None
+    takeover_at: Micros | None
+    wake_at: Micros | None
+
+
+def read_heads(executor: Executor, docket: int, functions: AbstractSet[str] | None) -> list[Heads]:
+    """What comes first of each of these functions; None: of all that have anything."""
+    if functions is None:
+        rows = executor.execute(HEADS_OF_ALL, (docket,))
+    else:
+        rows = executor.execute(HEADS_OF_ASKED, (docket, json.dumps(list(functions))))
+    return [Heads(*row) for row in rows]
+
+
+def next_moment(executor: Executor, docket: int, functions: AbstractSet[str] | None) -> Micros | None:
+    """The earliest moment at which there is something to do for these functions."""
+    moments = [moment for head in read_heads(executor, docket, functions) for moment in head[1:]]
+    moments += executor.execute(_ENDING_HEAD, (docket,))[0]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+class Grants:
+    """One claim under way."""
+
+    def __init__(self, tx: Transaction, worker: str, limit: int, lease: Micros, max_deliveries: int | None) -> None:
+        self.tx = tx
+        self.worker = worker
+        self.limit = limit
+        self.lease = lease
+        self.max_deliveries = max_deliveries
+        self.claims: list[Claim] = []
+        self.ended: list[Ended] = []
+
+    @property
+    def room(self) -> int:
+        return self.limit - len(self.claims)
+
+    def claim(self, functions: AbstractSet[str] | None) -> Claimed:
+        tx = self.tx
+        self.ended += end_lapsed(tx, PORTION)
+        gates.settle(tx)
+        heads = read_heads(tx.executor, tx.docket, functions)
+        self._take_over(head.function for head in _due(heads, 2, tx.now))
+        waking = [head.function for head in _due(heads, 3, tx.now)]
+        gates.settle(tx)
+        for function in waking:
+            self._wake(function, waking)
+        self._take_ready([head.function for head in _due(heads, 1, tx.now)])
+        tx.flush()
+        gates.settle(tx)
+        moment = next_moment(tx.executor, tx.docket, functions)
+        return Claimed(self.claims, tx.now, moment, tx.next_sequence(), self.ended)
+
+    def _take_over(self, functions: Iterable[str]) -> None:
+        """Leases that have run out: granted again, or ended."""
+        tx = self.tx
+        for function in functions:
+            more = True
+            while more and len(self.ended) < PORTION:
+                wanted = max(1, self.room)
+                rows = tx.execute(LAPSED, (tx.docket, function, tx.now, wanted))
+                more = len(rows) == wanted
+                for row in rows:
+                    part = Part(row[:_PAYLOAD])
+                    if self.max_deliveries is not None and part.delivery >= self.max_deliveries:
+                        self._poison(part)
+                    elif self.room > 0:
+                        if part.gated:
+                            gates.lease_ended(tx, part)
+                        self._grant(part, row)
+                    else:
+                        more = False
+                tx.flush()
+
+    def _poison(self, part: Part) -> None:
+        entry = load(self.tx, [part.key])[part.key]
+        error = f"granted {part.delivery} times without an end: its worker died or lost it each time"
+        self.ended.append(end(self.tx, entry, part, State.FAILED, reason="poison", error=error))
+
+    def _wake(self, function: str, functions: list[str]) -> None:
+        """Parked tasks: of each gate the oldest, as many as it has free permits."""
+        tx = self.tx
+        while self.room > 0 and (due := tx.execute(WAKEABLE, (tx.docket, function, tx.now, 100))):
+            for (gate,) in due:
+                free = gates.free_permits(tx, gate)[0]
+                count = max(0, min(free, self.room))
+                oldest = sorted(
+                    row for name in functions for row in tx.execute(PARKED_IN, (tx.docket, gate, name, count))
+                )
+                for _, task in oldest[:count]:
+                    row = tx.execute(BY_ID, (task,))[0]
+                    part = Part(row[:_PAYLOAD])
+                    self._grant(part, row)
+                    gates.reserve(tx, part)
+                tx.gates.add(gate)
+            gates.settle(tx)
+
+    def _take_ready(self, functions: list[str]) -> None:
+        """Tasks whose time has come: a share for each function, who waits longest first."""
+        tx = self.tx
+        for start in (0, 1):
+            for position, function in enumerate(functions):
+                if self.room <= 0:
+                    return
+                share = self.room if start else max(1, self.room // (len(functions) - position))
+                rows = tx.execute(READY, (tx.docket, function, tx.now, share))
+                for row in rows:
+                    self._grant(Part(row[:_PAYLOAD]), row)
+                tx.flush()
+            if len(functions) == 1:
+                return
+
+    def _grant(self, part: Part, row: Row) -> None:
+        tx = self.tx
+        now, lease_until = tx.now, tx.now + self.lease
+        part.token = token = tx.next_token()
+        part.lease_until = lease_until
+        part.delivery += 1
+        tx.later(
+            GRANT,
+            (
+                token,
+                part.delivery,
+                self.worker,
+                now,
+                lease_until,
+                lease_until + recovery_delay(part.delivery),
+                part.id,
+            ),
+        )
+        self.claims.append(
+            Claim(
+                part.key,
+                part.generation,
+                token,
+                part.function,
+                row[_PAYLOAD],
+                row[_HEADERS],
+                part.run,
+                part.due_at,
+                part.delivery,
+                part.attempt,
+                now,
+                lease_until,
+            )
+        )
+        if tx.listening:
+            tx.tell(
+                StateChanged(
+                    part.key, part.run, part.generation, State.RUNNING, part.due_at, self.worker, now
+                )
+            )
+
+
+def _due(heads: list[Heads], column: int, now: Micros) -> list[Heads]:
+    """Those whose head in this column is due, who waits longest first."""
+    due = [head for head in heads if head[column] is not None and head[column] <= now]  # type: ignore[operator]
+    due.sort(key=lambda head: head[column])  # type: ignore[arg-type, return-value]
+    return due

@@ -1,0 +1,91 @@
+"""Strikes: the rules in force, kept in order, and those who follow them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from docket_core.backend.model import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
+from docket_sqlite.transaction import Transaction
+
+PUT = """
+INSERT INTO docket_strikes (docket, rule_id, number, instruction) VALUES (?, ?, ?, ?)
+ON CONFLICT (docket, rule_id) DO UPDATE SET number = excluded.number, instruction = excluded.instruction
+"""
+REMOVE = "DELETE FROM docket_strikes WHERE docket = ? AND rule_id = ?"
+
+Rules = dict[str, tuple[int, bytes]]
+"""The rules in force, with their numbers in the order of all strikes."""
+
+
+def strike(tx: Transaction, rule_id: str, instruction: bytes | None) -> None:
+    """Record an instruction; the newest of a rule counts, None removes the rule."""
+    tx.tell_strike(StrikeRule(rule_id, instruction))
+    if instruction is None:
+        tx.execute(REMOVE, (tx.docket, rule_id))
+    else:
+        tx.execute(PUT, (tx.docket, rule_id, tx.strikes, instruction))
+
+
+class StrikeReader:
+    """One follower of the strikes, on the event loop."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        """Up to which strike all is known; None before the history was read."""
+        self._rules: Rules = {}
+        self._behind = 0
+        self._unread: list[StrikeEvent] = []
+        self._bell = asyncio.Event()
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[StrikeEvent]:
+        while not self._closed:
+            await self._bell.wait()
+            self._bell.clear()
+            unread, self._unread = self._unread, []
+            for event in unread:
+                yield event
+
+    def close(self) -> None:
+        self._closed = True
+        self._bell.set()
+
+    def hear(self, number: int, rule: StrikeRule) -> bool:
+        """A strike was told; False if one before it is not known, so that the table has to be read."""
+        if self._number is None or number > self._number + 1:
+            return False
+        if number == self._number + 1:
+            self._number = number
+            self._apply(number, rule)
+        return True
+
+    def see(self, number: int, rules: Rules) -> None:
+        """The table as it was read after `number` strikes."""
+        if self._number is None:
+            self._start(number, rules)
+        elif number < self._number:
+            self._behind += 1
+            if self._behind > 1:  # one read may have been overtaken by news; two in a row: it is another store
+                self._unread.append(StrikesReset())
+                self._start(number, rules)
+        else:
+            self._behind = 0
+            self._number = number
+            for rule in self._rules.keys() - rules.keys():
+                self._apply(number, StrikeRule(rule, None))
+            for rule, (placed, instruction) in rules.items():
+                if self._rules.get(rule) != (placed, instruction):
+                    self._apply(placed, StrikeRule(rule, instruction))
+
+    def _start(self, number: int, rules: Rules) -> None:
+        self._number, self._rules, self._behind = number, dict(rules), 0
+        self._unread += [StrikeRule(rule, instruction) for rule, (_, instruction) in rules.items()]
+        self._unread.append(StrikesCaughtUp())
+        self._bell.set()
+
+    def _apply(self, number: int, rule: StrikeRule) -> None:
+        if rule.instruction is None:
+            self._rules.pop(rule.rule_id, None)
+        else:
+            self._rules[rule.rule_id] = (number, rule.instruction)
+        self._unread.append(rule)
+        self._bell.set()

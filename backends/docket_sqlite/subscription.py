@@ -1,0 +1,161 @@
+"""A subscription: the newest that is known of each key, and what of it has not been read yet."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
+
+from docket_core.backend.model import CancelRequested, Event, ProgressMade, Record, StateChanged, Topic
+from docket_core.backend.states import State
+
+MOST_REMEMBERED = 10_000
+"""Keys of which a subscription to all keys remembers what it has told."""
+_TOPICS: dict[type[Event], Topic] = {
+    StateChanged: Topic.STATE,
+    ProgressMade: Topic.PROGRESS,
+    CancelRequested: Topic.CANCEL,
+}
+_PENDING = (State.SCHEDULED, State.QUEUED)
+
+
+class _Known:
+    """What has been told of one key."""
+
+    __slots__ = ("number", "told")
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The place in the docket's sequence up to which all is known."""
+        self.told: dict[str, Event] = {}
+
+
+class Subscription:
+    """Live events for one reader, on the event loop."""
+
+    def __init__(
+        self,
+        topics: AbstractSet[Topic],
+        keys: Sequence[str] | None,
+        look: Callable[["Subscription", Sequence[str]], Awaitable[None]],
+    ) -> None:
+        self._topics = topics
+        self.keys: set[str] | None = None if keys is None else set(keys)
+        self._look = look
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._unread: dict[tuple[object, ...], Event] = {}
+        self._bell = asyncio.Event()
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while not self._closed:
+            await self._bell.wait()
+            self._bell.clear()
+            unread, self._unread = self._unread, {}
+            for event in unread.values():
+                yield event
+
+    async def watch(self, keys: Sequence[str]) -> None:
+        if self.keys is not None:
+            new = [key for key in keys if key not in self.keys]
+            self.keys.update(new)
+            if new:
+                await self._look(self, new)
+
+    async def unwatch(self, keys: Sequence[str]) -> None:
+        if self.keys is not None:
+            self.keys.difference_update(keys)
+            for key in keys:
+                self._known.pop(key, None)
+
+    def close(self) -> None:
+        self._closed = True
+        self._bell.set()
+
+    def hear(self, number: int, event: Event) -> None:
+        """An event that was told with its place in the docket's sequence."""
+        if self.keys is not None and event.key not in self.keys:
+            return
+        known = self._remember(event.key)
+        if number <= known.number:
+            return
+        known.number = number
+        known.told[_kind(event)] = event
+        self._tell(event)
+
+    def see(self, key: str, number: int, record: Record | None, *, silently: bool = False) -> None:
+        """The record as it was read when the docket's sequence stood at `number`."""
+        if self.keys is not None and key not in self.keys:
+            return
+        known = self._remember(key)
+        if number < known.number:
+            return
+        known.number = number
+        for event in _events_of(record):
+            kind = _kind(event)
+            told = known.told.get(kind)
+            known.told[kind] = event
+            if not silently and not _is_same(told, event):
+                self._tell(event)
+
+    def _remember(self, key: str) -> _Known:
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Known()
+            if self.keys is None and len(self._known) > MOST_REMEMBERED:
+                self._known.popitem(last=False)
+        elif self.keys is None:
+            self._known.move_to_end(key)
+        return known
+
+    def _tell(self, event: Event) -> None:
+        if _TOPICS[type(event)] in self._topics:
+            slot = (type(event), event.key, event.state if isinstance(event, StateChanged) else None)
+            self._unread.pop(slot, None)
+            self._unread[slot] = event
+            self._bell.set()
+
+
+def _kind(event: Event) -> str:
+    """Of each kind one event, the newest, tells all."""
+    if isinstance(event, StateChanged):
+        return "live" if event.completed_at is None else "last"
+    return "progress" if isinstance(event, ProgressMade) else "cancel"
+
+
+def _is_same(told: Event | None, seen: Event) -> bool:
+    """Whether `seen` is what was told; that a time has come since is no news."""
+    if isinstance(told, StateChanged) and isinstance(seen, StateChanged) and {told.state, seen.state} <= {*_PENDING}:
+        return told._replace(state=seen.state) == seen
+    return told == seen
+
+
+def _events_of(record: Record | None) -> list[Event]:
+    """The events that led to this record, as far as it shows them."""
+    events: list[Event] = []
+    if record is None:
+        return events
+    key, live, last, hold = record
+    if last is not None:
+        events.append(
+            StateChanged(
+                key,
+                last.run,
+                last.generation,
+                last.state,
+                last.when,
+                last.worker,
+                last.started_at,
+                last.completed_at,
+                last.error,
+            )
+        )
+    if live is not None:
+        events.append(
+            StateChanged(key, live.run, live.generation, live.state, live.when, live.worker, live.started_at)
+        )
+        if live.progress is not None:
+            events.append(ProgressMade(key, live.run, live.generation, live.progress))
+    for part in (live, hold):
+        if part is not None and part.cancel_requested and part.token is not None:
+            events.append(CancelRequested(key, part.generation, part.token))
+    return events

@@ -1,0 +1,142 @@
+"""What an operation sees of a write transaction: the docket's counters, its statements, and the news to tell."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from docket_core.backend.clock import Micros
+from docket_core.backend.model import CancelRequested, Event, ProgressMade, StateChanged, StrikeRule
+from docket_core.errors import Overloaded
+from docket_sqlite.news import News
+
+Row = tuple[Any, ...]
+
+
+class DocketGone(Exception):
+    """Somebody removed this docket's row from the file."""
+
+
+class Executor(Protocol):
+    """Runs statements: docket's own connection, or one of a caller's."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]: ...
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None: ...
+
+
+class OwnConnection:
+    """Docket's own connection as an executor."""
+
+    __slots__ = ("_cursor",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._cursor = connection.cursor()
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        return self._cursor.execute(sql, parameters).fetchall()
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        if len(rows) == 1:
+            self._cursor.execute(sql, rows[0])
+        else:
+            self._cursor.executemany(sql, rows)
+
+
+class Transaction:
+    """One write transaction of a docket, shared by the operations that were waiting when it began."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        docket: int,
+        *,
+        retention: Micros,
+        max_payload: int,
+        listening: bool,
+        is_full: Callable[[], Overloaded | None],
+    ) -> None:
+        self.executor = executor
+        self.execute = executor.execute
+        self.docket = docket
+        self.retention = retention
+        self.max_payload = max_payload
+        self.listening = listening
+        """Whether anyone wants events: if not, none are made."""
+        self.is_full = is_full
+        """Why the store takes no new tasks, if it does not."""
+        self.wanted_here: bool | None = None
+        self.now: Micros = 0
+        self.news = News()
+        self.gates: set[str] = set()
+        """Gates where something has changed since they were last settled."""
+        self._later: dict[str, list[Sequence[object]]] = {}
+        rows = self.execute("SELECT token, sequence, strikes FROM docket_dockets WHERE id = ?", (docket,))
+        if not rows:
+            raise DocketGone
+        self.token, self.sequence, self.strikes = self._saved = rows[0]
+
+    def events_wanted_here(self, wanted: bool) -> None:
+        """From this transaction on, somebody in this very instance wants events, or nobody does any more."""
+        self.wanted_here = wanted
+        self.listening = self.listening or wanted
+
+    def next_token(self) -> int:
+        self.token = max(self.token + 1, self.now)
+        return self.token
+
+    def next_sequence(self) -> int:
+        self.sequence += 1
+        return self.sequence
+
+    def later(self, sql: str, row: Sequence[object]) -> None:
+        """Write this at `flush`, together with its like. Only for rows that nothing reads before."""
+        rows = self._later.get(sql)
+        if rows is None:
+            self._later[sql] = [row]
+        else:
+            rows.append(row)
+
+    def flush(self) -> None:
+        if self._later:
+            later, self._later = self._later, {}
+            for sql, rows in later.items():
+                self.executor.execute_many(sql, rows)
+
+    def push(self, function: str, at: Micros) -> None:
+        """There is, or will be, something to claim."""
+        self.news.push(function, self.next_sequence(), at)
+
+    def tell(self, event: StateChanged | ProgressMade | CancelRequested) -> None:
+        made: Event = event
+        self.news.events.append((self.next_sequence(), made))
+
+    def tell_strike(self, rule: StrikeRule) -> None:
+        self.strikes += 1
+        self.news.strikes.append((self.strikes, rule))
+
+    def save(self) -> None:
+        """Write what is left to write, before the commit."""
+        self.flush()
+        counters = (self.token, self.sequence, self.strikes)
+        if counters != self._saved:
+            self.execute(
+                "UPDATE docket_dockets SET token = ?, sequence = ?, strikes = ? WHERE id = ?",
+                (*counters, self.docket),
+            )
+
+
+_Item = TypeVar("_Item")
+
+
+def distinct(items: Iterable[_Item], key: Callable[[_Item], str]) -> list[list[_Item]]:
+    """`items` in portions in which no key stands twice, in their order."""
+    portions: list[list[_Item]] = []
+    seen: set[str] = set()
+    for item in items:
+        name = key(item)
+        if not portions or name in seen:
+            portions.append([])
+            seen = set()
+        seen.add(name)
+        portions[-1].append(item)
+    return portions

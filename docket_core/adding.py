@@ -1,0 +1,256 @@
+"""Putting calls on a docket: what `Docket` and a transaction have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
+
+from docket_core import instrumentation
+from docket_core.backend.clock import to_micros
+from docket_core.backend.kit import check_label, check_size
+from docket_core.backend.model import Enqueued, OnConflict, Task
+from docket_core.backend.protocol import Enqueuer
+from docket_core.codec import CodecContext, encode_call, encode_headers
+from docket_core.errors import DocketError
+from docket_core.execution import Disposition, Execution
+from docket_core.functions import AnyFunction
+
+if TYPE_CHECKING:
+    from docket_core.docket import Docket
+
+P = ParamSpec("P")
+MANY = 1000
+"""How many tasks go into one call of the backend."""
+
+
+@dataclass(frozen=True)
+class TaskCall:
+    """A call that has been written down but not put on any docket."""
+
+    function_name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    key: str | None = None
+    when: datetime | timedelta | None = None
+
+
+class Adder(ABC):
+    """Takes calls of registered functions and puts them on a docket."""
+
+    @property
+    @abstractmethod
+    def docket(self) -> "Docket":
+        """The docket that the calls are put on."""
+
+    @abstractmethod
+    async def _enqueue(self, task: Task, on_conflict: OnConflict) -> Enqueued:
+        """Send one task."""
+
+    @abstractmethod
+    async def _enqueue_many(self, tasks: Sequence[Task], on_conflict: OnConflict) -> Sequence[Enqueued]:
+        """Send many tasks that are treated alike."""
+
+    @overload
+    def add(
+        self, function: Callable[P, Any], when: datetime | timedelta | None = None, key: str | None = None
+    ) -> Callable[P, Awaitable[Execution]]: ...
+
+    @overload
+    def add(
+        self, function: str, when: datetime | timedelta | None = None, key: str | None = None
+    ) -> Callable[..., Awaitable[Execution]]: ...
+
+    def add(
+        self, function: AnyFunction | str, when: datetime | timedelta | None = None, key: str | None = None
+    ) -> Callable[..., Awaitable[Execution]]:
+        """Put a call on the docket: `await docket.add(send, when=later)("ann@example.com")`.
+
+        A key that is scheduled, queued or running already is kept as it is; the execution then follows the
+        run that has the key, and its disposition is ALREADY_SCHEDULED.
+
+        Args:
+            function: the function, which is registered if it is not yet, or the name of a registered one.
+            when: an aware datetime, or a timedelta from the store's now; None is at once.
+            key: what identifies the task, 1 to 512 bytes without control characters; None makes a UUIDv7.
+
+        Raises:
+            KeyError: no function is registered under that name.
+            TypeError: the function does not take this call.
+            InvalidInput: a key, payload or time outside its bounds; nothing was written.
+            Unserializable: an argument cannot be encoded; nothing was written.
+            BackendUnavailable, Overloaded: the store cannot be reached, or refuses.
+        """
+        return self._call(function, when, key, OnConflict.KEEP)
+
+    @overload
+    def replace(
+        self, function: Callable[P, Any], when: datetime | timedelta | None, key: str
+    ) -> Callable[P, Awaitable[Execution]]: ...
+
+    @overload
+    def replace(
+        self, function: str, when: datetime | timedelta | None, key: str
+    ) -> Callable[..., Awaitable[Execution]]: ...
+
+    def replace(
+        self, function: AnyFunction | str, when: datetime | timedelta | None, key: str
+    ) -> Callable[..., Awaitable[Execution]]:
+        """As `add`, but what is pending under the key is overwritten, and what runs is superseded.
+
+        A superseded run goes on to its end, but neither its progress nor its result is kept, and the newer one
+        starts after it. An unknown key is added.
+        """
+        return self._call(function, when, key, OnConflict.REPLACE)
+
+    def call(
+        self, function: AnyFunction | str, when: datetime | timedelta | None = None, key: str | None = None
+    ) -> Callable[..., TaskCall]:
+        """Write down a call for `add_many` or `replace_many`; touches nothing.
+
+        Raises:
+            KeyError: no function is registered under that name.
+            TypeError: the function does not take this call.
+        """
+        task = self.docket.functions.find(function)
+
+        def written(*args: Any, **kwargs: Any) -> TaskCall:
+            task.check_call(args, kwargs)
+            return TaskCall(task.name, args, kwargs, key, when)
+
+        return written
+
+    async def add_many(self, calls: Iterable[TaskCall]) -> list[Execution]:
+        """Put many calls on the docket in as few round trips as possible.
+
+        Returns their executions in the order of the calls. An item that is refused has the disposition FAILED
+        and its `error` says why; the others are not affected.
+        """
+        return await self._call_many(calls, OnConflict.KEEP)
+
+    async def replace_many(self, calls: Iterable[TaskCall]) -> list[Execution]:
+        """As `add_many`, with the rules of `replace`; a call without a key is refused."""
+        return await self._call_many(calls, OnConflict.REPLACE)
+
+    async def schedule(self, execution: Execution, replace: bool = False) -> Execution:
+        """Put an execution on the docket that was made by hand.
+
+        Raises:
+            InvalidInput: it was refused; nothing was written.
+        """
+        return await self._submit(execution, OnConflict.REPLACE if replace else OnConflict.KEEP, "schedule")
+
+    def _call(
+        self,
+        function: AnyFunction | str,
+        when: datetime | timedelta | None,
+        key: str | None,
+        on_conflict: OnConflict,
+    ) -> Callable[..., Awaitable[Execution]]:
+        docket = self.docket
+        task = docket.functions.find(function)
+        operation = "add" if on_conflict is OnConflict.KEEP else "replace"
+
+        async def scheduled(*args: Any, **kwargs: Any) -> Execution:
+            task.check_call(args, kwargs)
+            execution = Execution(docket, task.function, args, kwargs, key, when, function_name=task.name)
+            return await self._submit(execution, on_conflict, operation)
+
+        return scheduled
+
+    async def _submit(self, execution: Execution, on_conflict: OnConflict, operation: str) -> Execution:
+        if not instrumentation.tracing():
+            return await self._send(execution, on_conflict)
+        attributes = self.docket.labels() | execution.specific_labels()
+        with instrumentation.tracer.start_as_current_span(f"docket.{operation}", attributes=attributes):
+            return await self._send(execution, on_conflict)
+
+    async def _send(self, execution: Execution, on_conflict: OnConflict) -> Execution:
+        docket = self.docket
+        if docket.strike_list.in_effect and self._is_struck(execution):
+            return execution
+        reply = await self._enqueue(self._task(execution), on_conflict)
+        execution.accepted(reply)
+        if reply.error is not None:
+            raise reply.error
+        self._count(execution, on_conflict)
+        return execution
+
+    def _is_struck(self, execution: Execution) -> bool:
+        docket = self.docket
+        if not docket.strike_list.is_stricken(execution):
+            return False
+        execution.disposition = Disposition.STRUCK
+        instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(execution.task))
+        return True
+
+    def _task(self, execution: Execution) -> Task:
+        """The record to send; refuses, before anything is written, what cannot be sent."""
+        docket = self.docket
+        name = execution.function_name
+        check_label("key", execution.key)
+        context = CodecContext(docket.name, execution.key, name)
+        payload = encode_call(docket.codec, context, execution.args, execution.kwargs)
+        check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
+        trace = execution.trace_context
+        headers = encode_headers(trace if trace is not None else instrumentation.outgoing_context())
+        due = execution.due
+        if isinstance(due, timedelta):
+            return Task(execution.key, name, payload, execution.run, headers, None, to_micros(due), execution.attempt)
+        return Task(execution.key, name, payload, execution.run, headers, due, None, execution.attempt)
+
+    def _count(self, execution: Execution, on_conflict: OnConflict) -> None:
+        if execution.disposition is not Disposition.SCHEDULED:
+            return
+        labels = self.docket.labels_of(execution.task)
+        counter = instrumentation.TASKS_ADDED if on_conflict is OnConflict.KEEP else instrumentation.TASKS_REPLACED
+        counter.add(1, labels)
+        instrumentation.TASKS_SCHEDULED.add(1, labels)
+
+    async def _call_many(self, calls: Iterable[TaskCall], on_conflict: OnConflict) -> list[Execution]:
+        docket = self.docket
+        executions: list[Execution] = []
+        tasks: list[tuple[Execution, Task]] = []
+        for call in calls:
+            execution = Execution(
+                docket,
+                docket.functions.described(call.function_name).function,
+                call.args,
+                call.kwargs,
+                call.key,
+                call.when,
+                function_name=call.function_name,
+            )
+            executions.append(execution)
+            if docket.strike_list.in_effect and self._is_struck(execution):
+                continue
+            if on_conflict is OnConflict.REPLACE and call.key is None:
+                execution.refuse("a call for replace_many needs a key")
+                continue
+            try:
+                tasks.append((execution, self._task(execution)))
+            except DocketError as error:
+                execution.refuse(str(error))
+        for start in range(0, len(tasks), MANY):
+            portion = tasks[start : start + MANY]
+            replies = await self._enqueue_many([task for _, task in portion], on_conflict)
+            for (execution, _), reply in zip(portion, replies, strict=True):
+                execution.accepted(reply)
+                self._count(execution, on_conflict)
+        return executions
+
+
+async def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> list[Enqueued]:
+    """Send tasks in their order: neighbours that are treated alike share a call."""
+    replies: list[Enqueued] = []
+    for on_conflict, group in groupby(items, key=lambda item: item[1]):
+        replies += await send_alike(enqueuer, [task for task, _ in group], on_conflict)
+    return replies
+
+
+async def send_alike(enqueuer: Enqueuer, tasks: Sequence[Task], on_conflict: OnConflict) -> Sequence[Enqueued]:
+    """Send tasks with one rule for conflicts: `enqueue` if all are for now."""
+    if all(task.when is None and task.delay is None for task in tasks):
+        return await enqueuer.enqueue(tasks, on_conflict)
+    return await enqueuer.schedule(tasks, on_conflict)

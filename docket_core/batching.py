@@ -1,0 +1,70 @@
+"""Sharing round trips: what is asked for while a call is under way goes out together in the next one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Reply = TypeVar("Reply")
+
+
+class Batcher(Generic[Item, Reply]):
+    """Turns single requests into batches without a timer.
+
+    The first request goes out at once. Those that come while a call is under way gather, and go out together
+    when it has returned. So a lone request waits for nothing, and under load one call carries many.
+
+    Args:
+        send: makes one call for some items; its replies are positional.
+        limit: the most items in one call.
+    """
+
+    def __init__(self, send: Callable[[list[Item]], Awaitable[Sequence[Reply]]], limit: int = 500) -> None:
+        self._send = send
+        self._limit = limit
+        self._waiting: list[tuple[Item, asyncio.Future[Reply]]] = []
+        self._busy = False
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Reply:
+        """The reply to `item`; raises what the call that carried it raised."""
+        if self._busy:
+            reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            self._waiting.append((item, reply))
+            return await reply
+        self._busy = True
+        try:
+            return (await self._send([item]))[0]
+        finally:
+            if self._waiting:
+                self._flusher = asyncio.create_task(self._flush())
+            else:
+                self._busy = False
+
+    async def settled(self) -> None:
+        """Return once nothing is under way any more."""
+        while self._busy:
+            if self._flusher is not None and not self._flusher.done():
+                await asyncio.wait([self._flusher])
+            else:
+                await asyncio.sleep(0)
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                try:
+                    replies = await self._send([item for item, _ in batch])
+                except BaseException as error:
+                    for _, reply in batch:
+                        if not reply.done():
+                            reply.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+                            reply.exception() if not isinstance(error, Exception) else None
+                    if not isinstance(error, Exception):
+                        raise
+                else:
+                    for (_, reply), answer in zip(batch, replies, strict=True):
+                        if not reply.done():
+                            reply.set_result(answer)
+        finally:
+            self._busy = False

@@ -1,0 +1,15 @@
+"""The marks that requirements carry."""
+
+from typing import ClassVar
+
+import pytest
+
+needs_push = pytest.mark.docket_requires("push")
+needs_transactional = pytest.mark.docket_requires("transactional")
+needs_disrupt = pytest.mark.docket_requires("disrupt")
+
+
+class Requirements:
+    """The base of every class of asynchronous requirements; each takes the `subject` fixture."""
+
+    pytestmark: ClassVar = [pytest.mark.asyncio]

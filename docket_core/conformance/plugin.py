@@ -1,0 +1,146 @@
+"""The pytest plugin of the conformance suite: its fixtures, and what becomes of a requirement that is left out.
+
+An author overrides what differs: `backend_url` nearly always, `open_backend` where opening is special,
+`advance` where no clock can be given, `disrupt` to have the requirements about broken connections.
+"""
+
+from collections.abc import AsyncIterator, Generator
+from importlib.resources import files
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from docket_core.backend.capabilities import MEBIBYTE
+from docket_core.backend.clock import Clock, ManualClock, Micros
+from docket_core.backend.protocol import Backend
+from docket_core.backend.registry import open_backend as open_by_url
+
+pytest.register_assert_rewrite(
+    *(
+        f"docket_core.conformance.{entry.name.removesuffix('.py')}"
+        for entry in files("docket_core.conformance").iterdir()
+        if entry.name.endswith(".py") and not entry.name.startswith("__") and entry.name != "plugin.py"
+    )
+)
+
+from docket_core.conformance.subject import RETENTION, Advance, Disrupt, OpenBackend, Subject  # noqa: E402
+
+REQUIRES = "docket_requires"
+LEFT_OUT = "left out"
+DISRUPT = "disrupt"
+"""Not a capability of the backend but one of its author's fixtures; without it some requirements are left out."""
+
+
+class LeftOut(Exception):
+    """The backend under test does not have the capability that this requirement speaks of."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend-url", default=None, help="the store that the docket conformance suite runs against")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{REQUIRES}(capability): a requirement only for backends that have it")
+
+
+@pytest.fixture
+def backend_url(request: pytest.FixtureRequest) -> str:
+    """The URL of the store to test. Override it, or give --backend-url."""
+    url = cast("str | None", request.config.getoption("backend_url", default=None))
+    if url is None:
+        raise pytest.UsageError("no store to test: define a fixture `backend_url`, or give --backend-url")
+    return url
+
+
+@pytest.fixture
+def open_backend(backend_url: str) -> OpenBackend:
+    """Makes an instance for a docket's name and a clock. Override it where a URL is not enough."""
+
+    def opened(
+        name: str, clock: Clock | None, *, retention: Micros = RETENTION, max_payload: int = MEBIBYTE
+    ) -> Backend:
+        return open_by_url(backend_url, name, retention=retention, max_payload=max_payload, clock=clock)
+
+    return opened
+
+
+@pytest.fixture
+def conformance_clock() -> Clock:
+    """The clock that every instance of a test shares."""
+    return ManualClock()
+
+
+@pytest.fixture
+def advance(conformance_clock: Clock) -> Advance:
+    """Moves the store's time on. Override it together with `conformance_clock` where no clock can be given."""
+
+    async def advanced(delta: Micros) -> None:
+        assert isinstance(conformance_clock, ManualClock)
+        conformance_clock.advance(delta)
+
+    return advanced
+
+
+@pytest.fixture
+def disrupt() -> Disrupt | None:
+    """Breaks the way to the store, once. Override it to have the requirements that speak of it."""
+    return None
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def subject(
+    request: pytest.FixtureRequest,
+    open_backend: OpenBackend,
+    conformance_clock: Clock,
+    advance: Advance,
+    disrupt: Disrupt | None,
+) -> AsyncIterator[Subject]:
+    """The backend under test, open, on a docket of its own."""
+    async with Subject(open_backend, conformance_clock, advance, disrupt) as opened:
+        leave_out_unless_capable(request, opened.backend, disrupt)
+        yield opened
+
+
+def leave_out_unless_capable(request: pytest.FixtureRequest, backend: Backend, disrupt: Disrupt | None) -> None:
+    """End this test here if it needs what the backend does not have."""
+    node = cast("pytest.Item", request.node)
+    for marker in node.iter_markers(REQUIRES):
+        needed = cast("str", marker.args[0])
+        present = disrupt is not None if needed == DISRUPT else bool(getattr(backend.capabilities, needed))
+        if not present:
+            raise LeftOut(needed)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, LeftOut):
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), 0, str(call.excinfo.value))
+        report.user_properties.append((LEFT_OUT, str(call.excinfo.value)))
+    return report
+
+
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+    if isinstance(report, pytest.TestReport) and any(name == LEFT_OUT for name, _ in report.user_properties):
+        return LEFT_OUT, "-", LEFT_OUT.upper()
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = cast("list[pytest.TestReport]", terminalreporter.getreports(LEFT_OUT))
+    if not reports:
+        return
+    terminalreporter.section("left out of the conformance suite")
+    by_capability: dict[str, list[str]] = {}
+    for report in reports:
+        missing = dict(report.user_properties)[LEFT_OUT]
+        by_capability.setdefault(str(missing), []).append(report.nodeid)
+    for missing, tests in sorted(by_capability.items()):
+        what = "no fixture" if missing == DISRUPT else "the backend lacks the capability"
+        terminalreporter.line(f"{what} {missing!r}: {len(tests)} left out")
+        for nodeid in tests:
+            terminalreporter.line(f"  {nodeid}")

@@ -1,0 +1,146 @@
+"""Wait: the only call that sleeps, a hint, and never a loss."""
+
+import asyncio
+from collections.abc import Set as AbstractSet
+
+from docket_core.backend.clock import SECOND, Micros
+from docket_core.backend.model import Ack, Gate, Mark, OnConflict
+from docket_core.backend.protocol import Backend
+from docket_core.conformance.marks import Requirements, needs_push
+from docket_core.conformance.subject import LEASE, Subject, slot, started, within
+
+WORK = frozenset({"work"})
+
+
+async def begin(
+    subject: Subject, functions: AbstractSet[str] | None = WORK, until: Micros | None = None, by: Backend | None = None
+) -> "asyncio.Task[None]":
+    """A wait that has fallen asleep: one that ends early, as a hint may, is begun again."""
+    backend = by or subject.backend
+    for _ in range(10):
+        claimed = await backend.claim("worker", functions, 0, LEASE)
+        waiting = started(backend.wait(functions, claimed.mark, until))
+        await asyncio.wait({waiting}, timeout=0.05)
+        if not waiting.done():
+            return waiting
+    raise AssertionError("wait does not sleep, though nothing happens")
+
+
+class TestWait(Requirements):
+    async def test_sleeps_while_nothing_happens(self, subject: Subject) -> None:
+        """Sleep until there may be something to claim: an idle worker costs next to nothing."""
+        waiting = await begin(subject)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    async def test_ends_after_two_seconds(self, subject: Subject) -> None:
+        """Ends after two seconds, whatever happens: losing a push costs latency only."""
+        waiting = await begin(subject)
+        await subject.advance(2 * SECOND)
+        await within(waiting)
+
+    async def test_ends_at_until(self, subject: Subject) -> None:
+        """Ends at `until` (store time)."""
+        waiting = await begin(subject, until=subject.now + SECOND)
+        await subject.advance(SECOND)
+        await within(waiting)
+
+    async def test_a_moment_in_the_past_ends_at_once(self, subject: Subject) -> None:
+        """`until` may have come already."""
+        claimed = await subject.backend.claim("worker", None, 1, LEASE)
+        await within(subject.backend.wait(None, claimed.mark, subject.now - SECOND))
+
+    async def test_may_be_cancelled_at_any_time(self, subject: Subject) -> None:
+        """It may be cancelled at any time, and the instance is as good as before."""
+        for _ in range(3):
+            waiting = await begin(subject)
+            waiting.cancel()
+            await within(asyncio.wait({waiting}))
+            assert waiting.cancelled()
+        await subject.add("key")
+        await subject.take("key")
+
+    async def test_push_before_the_wait_is_not_lost(self, subject: Subject) -> None:
+        """Ends when something was pushed after `since` was made, though it was pushed before the wait began."""
+        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
+        await subject.add("key")
+        await within(subject.backend.wait(WORK, claimed.mark, None))
+
+    @needs_push
+    async def test_ends_at_a_push(self, subject: Subject) -> None:
+        """Ends when something for these functions was pushed: by an add, a replace, a retry or a release."""
+        other = await subject.another()
+        waiting = await begin(subject)
+        await other.enqueue([subject.task("key")])
+        await within(waiting)
+        claim = await subject.take("key")
+        waiting = await begin(subject)
+        await other.ack([Ack.retry(claim, attempt=2)])
+        await within(waiting)
+        claim = await subject.take("key")
+        waiting = await begin(subject)
+        await other.ack([Ack.release(claim)])
+        await within(waiting)
+        await subject.end(await subject.take("key"))
+        await subject.later("key")
+        waiting = await begin(subject)
+        await other.enqueue([subject.task("key")], OnConflict.REPLACE)
+        await within(waiting)
+
+    @needs_push
+    async def test_ends_at_a_push_for_any(self, subject: Subject) -> None:
+        """None: of all functions."""
+        waiting = await begin(subject, None)
+        await subject.add("key", function="whatever")
+        await within(waiting)
+
+    @needs_push
+    async def test_every_waiter_is_woken(self, subject: Subject) -> None:
+        """Each that waits for the function learns of it, in whatever process."""
+        other = await subject.another()
+        waiters = [await begin(subject), await begin(subject, by=other), await begin(subject, by=other)]
+        await subject.add("a", "b", "c")
+        await within(asyncio.wait(waiters))
+        for waiter in waiters:
+            await waiter
+
+    @needs_push
+    async def test_something_due_earlier_than_until_wakes(self, subject: Subject) -> None:
+        """What is scheduled while somebody sleeps towards a later moment is not overslept."""
+        await subject.later("later", delay=2 * SECOND)
+        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
+        waiting = started(subject.backend.wait(WORK, claimed.mark, claimed.next_at))
+        await asyncio.sleep(0)
+        await subject.later("sooner", delay=SECOND)
+        await within(waiting)
+        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
+        assert claimed.next_at == subject.now + SECOND
+
+    @needs_push
+    async def test_freed_permit_wakes(self, subject: Subject) -> None:
+        """A permit that is given back wakes who may claim the task that is parked for it."""
+        gate = Gate("gate", 1)
+        holder = await subject.running("holder")
+        await subject.acquire(slot(holder, gate))
+        await subject.parked("parked", gate)
+        waiting = await begin(subject)
+        await subject.end(holder)
+        await within(waiting)
+        await subject.take("parked")
+
+    @needs_push
+    async def test_end_of_a_hold_wakes(self, subject: Subject) -> None:
+        """The newer of a replaced task can be claimed the moment the hold has ended."""
+        hold = await subject.running()
+        await subject.replace("key")
+        waiting = await begin(subject)
+        await subject.ack(Ack.complete(hold))
+        await within(waiting)
+        await subject.take("key")
+
+    async def test_mark_is_of_the_claim(self, subject: Subject) -> None:
+        """What `claim` hands to `wait` is its own affair: any claim's mark is good for any functions."""
+        claimed = await subject.backend.claim("worker", None, 1, LEASE)
+        mark: Mark = claimed.mark
+        await subject.add("key", function="other")
+        await within(subject.backend.wait({"other"}, mark, None))

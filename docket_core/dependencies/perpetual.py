@@ -1,0 +1,88 @@
+"""Tasks that go on: the end of one run and the birth of the next are one step."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from docket_core.dependencies.base import CompletionHandler, TaskOutcome, current_execution
+from docket_core.execution import Execution
+
+if TYPE_CHECKING:
+    from docket_core.docket import Docket
+
+
+class Perpetual(CompletionHandler["Perpetual"]):
+    """Runs a task again under the same key after every end, success or final failure.
+
+    `async def poll(perpetual: Perpetual = Perpetual(every=timedelta(minutes=5))) -> None`
+
+    Args:
+        every: from the start of one run to the start of the next; a run that took longer is followed at once.
+        automatic: workers put it on the docket by themselves, with the function's name as its key.
+
+    Raises:
+        ValueError: `every` is negative.
+    """
+
+    def __init__(self, every: timedelta = timedelta(0), automatic: bool = False) -> None:
+        if every < timedelta(0):
+            raise ValueError(f"`every` is not negative, as {every} is")
+        self.every = every
+        self.automatic = automatic
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
+        self._cancelled = False
+        self._due: datetime | timedelta | None = None
+
+    @property
+    def initial_due(self) -> datetime | timedelta | None:
+        """When the first run of an automatic task is due; None is at once."""
+        return None
+
+    async def __aenter__(self) -> "Perpetual":
+        execution = current_execution.get()
+        bound = self._copy()
+        bound.args = execution.args
+        bound.kwargs = execution.kwargs
+        return bound
+
+    def _copy(self) -> "Perpetual":
+        return Perpetual(self.every, self.automatic)
+
+    def cancel(self) -> None:
+        """Let this run be the last. An automatic task comes back with the next seeding; a strike stops it."""
+        self._cancelled = True
+
+    def perpetuate(self, *args: Any, **kwargs: Any) -> None:
+        """Give the next run these arguments."""
+        self.args = args
+        self.kwargs = kwargs
+
+    def after(self, delay: timedelta) -> None:
+        """Let the next run be due so long after this one's end."""
+        self._due = delay
+
+    def at(self, when: datetime) -> None:
+        """Let the next run be due at `when`, an aware datetime."""
+        self._due = when
+
+    async def on_complete(self, execution: Execution, outcome: TaskOutcome) -> bool:
+        """Record the next run."""
+        if self._cancelled:
+            return False
+        docket: Docket = execution.docket
+        successor = Execution(
+            docket,
+            execution.function,
+            self.args,
+            self.kwargs,
+            execution.key,
+            self._due if self._due is not None else self._next(execution, outcome),
+            function_name=execution.function_name,
+        )
+        successor.grant = execution.grant
+        await successor.schedule(replace=True)
+        return True
+
+    def _next(self, execution: Execution, outcome: TaskOutcome) -> datetime | timedelta:
+        del execution
+        return max(timedelta(0), self.every - outcome.duration)

@@ -1,0 +1,303 @@
+"""The docket: functions go on it, now or for later, and workers take them off."""
+
+import importlib
+import logging
+import os
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from docket_core import instrumentation
+from docket_core.adding import Adder, send_alike, send_tasks
+from docket_core.backend.clock import SYSTEM_CLOCK, Clock, to_micros
+from docket_core.backend.kit import check_label
+from docket_core.backend.model import CancelReply, Enqueued, OnConflict, ProgressReply, ProgressUpdate, Task
+from docket_core.backend.protocol import Backend
+from docket_core.backend.registry import open_backend
+from docket_core.backend.url import parse_url
+from docket_core.batching import Batcher
+from docket_core.codec import CloudpickleCodec, Codec
+from docket_core.errors import ConfigurationError
+from docket_core.execution import Execution
+from docket_core.functions import AnyFunction, FunctionTable, TaskFunction
+from docket_core.outcomes import Outcomes
+from docket_core.snapshot import DocketSnapshot, WorkerInfo, execution_of, take_snapshot, worker_info
+from docket_core.strikelist import Instruction, Operator, StrikeList
+from docket_core.tasks import standard_tasks
+from docket_core.transaction import DocketTransaction
+
+logger = logging.getLogger("docket_core.docket")
+F = TypeVar("F", bound=AnyFunction)
+
+DEFAULT_URL = "sqlite:///docket.db"
+"""Where a docket is kept unless something else is said: an embedded store that several processes can share."""
+
+
+class Docket(Adder):
+    """A named collection of tasks in a store, and the functions that are known here.
+
+    Use it as an async context manager; `register` works before it is entered.
+
+    Args:
+        name: dockets of different names on one store share nothing.
+        url: which store; None reads the variable DOCKET_URL, else it is `sqlite:///docket.db`.
+        heartbeat_interval: how often workers show that they live.
+        missed_heartbeats: after how many missed ones a worker is forgotten.
+        execution_ttl: how long the end of a task and its result are kept; 0 forgets at once.
+        result_storage: where results go instead of the store.
+        enable_internal_instrumentation: spans for every operation on the store.
+        codec: how arguments and results become bytes; cloudpickle unless something else is said.
+        clock: for tests, the time by which the store decides.
+
+    Raises:
+        ConfigurationError: the URL, or an option in it, cannot work; the message says what to do.
+        InvalidKey: the name is outside its bounds.
+    """
+
+    def __init__(
+        self,
+        name: str = "docket",
+        url: str | None = None,
+        heartbeat_interval: timedelta = timedelta(seconds=2),
+        missed_heartbeats: int = 5,
+        execution_ttl: timedelta = timedelta(minutes=15),
+        result_storage: Any = None,
+        enable_internal_instrumentation: bool = False,
+        codec: Codec | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        check_label("docket name", name)
+        self.name = name
+        self._url = url or os.environ.get("DOCKET_URL") or DEFAULT_URL
+        parse_url(self._url)
+        self.heartbeat_interval = heartbeat_interval
+        self.missed_heartbeats = missed_heartbeats
+        self.execution_ttl = execution_ttl
+        self.result_storage = result_storage
+        self.enable_internal_instrumentation = enable_internal_instrumentation
+        self.codec: Codec = codec if codec is not None else CloudpickleCodec()
+        self.tasks: dict[str, AnyFunction] = {}
+        self.functions = FunctionTable(self.tasks)
+        for task in standard_tasks:
+            self.register(task)
+        self._clock = clock
+        self._backend: Backend | None = None
+        self._stack: AsyncExitStack | None = None
+        self._strike_list = StrikeList(name=name)
+        self.outcomes = Outcomes(self)
+        self._adds = Batcher[tuple[Task, OnConflict], Enqueued](self._send_adds)
+        self._cancels = Batcher[str, CancelReply](self._send_cancels)
+        self._progress = Batcher[ProgressUpdate, ProgressReply](self._send_progress)
+        self._labels: dict[str, dict[str, str]] = {}
+
+    async def __aenter__(self) -> Self:
+        if self._stack is not None:
+            raise RuntimeError(f"{self!r} is open already; make another Docket for another use")
+        async with AsyncExitStack() as stack:
+            backend = self.open_backend()
+            await stack.enter_async_context(backend)
+            self._backend = backend
+            self._strike_list = await stack.enter_async_context(StrikeList(name=self.name, backend=backend))
+            stack.push_async_callback(self.outcomes.close)
+            self._stack = stack.pop_all()
+        logger.debug("opened %r: %s", self, backend.capabilities)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            try:
+                await stack.__aexit__(kind, error, trace)
+            finally:
+                self._backend = None
+
+    def __repr__(self) -> str:
+        return f"<Docket {self.name!r} at {self.url}>"
+
+    @property
+    def docket(self) -> "Docket":
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where the store is; without passwords, fit to be shown."""
+        return parse_url(self._url).redacted
+
+    @property
+    def backend(self) -> Backend:
+        """The open store.
+
+        Raises:
+            RuntimeError: the docket is not open.
+        """
+        if self._backend is None:
+            raise RuntimeError(f"{self!r} is not open; use it inside `async with docket:`")
+        return self._backend
+
+    @property
+    def clock(self) -> Clock:
+        """The clock for timers and for times that are only shown."""
+        return self._clock or SYSTEM_CLOCK
+
+    @property
+    def strike_list(self) -> StrikeList:
+        """The strikes in force."""
+        return self._strike_list
+
+    def open_backend(self) -> Backend:
+        """Another user of the same store, not yet entered."""
+        return open_backend(self._url, self.name, retention=to_micros(self.execution_ttl), clock=self._clock)
+
+    def register(self, function: F, names: Collection[str] | None = None) -> F:
+        """Make a function known here under its own name, or under `names`; answers the function.
+
+        Raises:
+            ValueError: another function has the name, or its dependencies contradict each other.
+        """
+        self.functions.register(function, names)
+        return function
+
+    def register_collection(self, path: str) -> None:
+        """Register every function of a collection: `package.module:attribute`, where attribute is iterable.
+
+        Raises:
+            ConfigurationError: the path leads to nothing of the kind.
+        """
+        module_name, colon, attribute = path.partition(":")
+        if not colon or not attribute:
+            raise ConfigurationError(f"{path!r} is no path to a collection; it has the form package.module:attribute")
+        try:
+            collection = getattr(importlib.import_module(module_name), attribute)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"there is no module for {path!r}: {error}") from error
+        except AttributeError as error:
+            raise ConfigurationError(f"{module_name} has no attribute {attribute!r}") from error
+        functions = cast("Iterable[AnyFunction]", [collection] if callable(collection) else collection)
+        for function in functions:
+            self.register(function)
+
+    def labels(self) -> dict[str, str]:
+        """The labels that tell this docket from others in metrics and spans."""
+        return {"docket.name": self.name}
+
+    def labels_of(self, task: TaskFunction) -> dict[str, str]:
+        """The labels for metrics of one function."""
+        labels = self._labels.get(task.name)
+        if labels is None:
+            labels = self._labels[task.name] = {"docket.name": self.name, "docket.task": task.name}
+        return labels
+
+    async def cancel(self, key: str) -> CancelReply:
+        """End a pending task as CANCELLED, or ask a running one to stop.
+
+        Answers CANCELLED, REQUESTED or GONE (nothing live has that key).
+        """
+        check_label("key", key)
+        with self._span("cancel", {"docket.key": key}):
+            reply = await self._cancels(key)
+        if reply is CancelReply.CANCELLED:
+            instrumentation.TASKS_CANCELLED.add(1, self.labels())
+        return reply
+
+    async def clear(self) -> int:
+        """End all pending tasks as CANCELLED, and answer how many; running ones are untouched."""
+        with self._span("clear", {}):
+            return await self.backend.clear()
+
+    async def get_execution(self, key: str) -> Execution | None:
+        """A handle on the task that has this key, or had it last; None where nothing is kept."""
+        record = (await self.backend.get([key]))[0]
+        if record is None:
+            return None
+        part = record.live or record.last or record.hold
+        return execution_of(self, key, part) if part is not None else None
+
+    async def strike(
+        self,
+        function: AnyFunction | str | None = None,
+        parameter: str | None = None,
+        operator: Operator | str = "==",
+        value: object = None,
+    ) -> None:
+        """Leave alone, from now on and everywhere, every task of `function`, or those whose `parameter` compares so
+        with `value`. They are not scheduled, and end CANCELLED when they would be run.
+
+        Raises:
+            ValueError: neither function nor parameter, or an unknown operator.
+        """
+        with self._span("strike", {}):
+            await self._strike_list.strike(function, parameter, operator, value)
+
+    async def restore(
+        self,
+        function: AnyFunction | str | None = None,
+        parameter: str | None = None,
+        operator: Operator | str = "==",
+        value: object = None,
+    ) -> None:
+        """Take back the strike that was made with the same arguments."""
+        with self._span("restore", {}):
+            await self._strike_list.restore(function, parameter, operator, value)
+
+    async def send_instruction(self, instruction: Instruction) -> None:
+        """Strike or restore, as an instruction that was made by hand says."""
+        await self._strike_list.send_instruction(instruction)
+
+    async def wait_for_strikes_loaded(self) -> None:
+        """Return once all strikes that were in force at the start are known here."""
+        await self._strike_list.wait_for_strikes_loaded()
+
+    async def snapshot(self) -> DocketSnapshot:
+        """What stands on the docket now: lists of at most 1,000 tasks, exact totals, the workers."""
+        return await take_snapshot(self)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """The workers that have shown themselves lately."""
+        return [worker_info(record) for record in await self.backend.workers()]
+
+    async def task_workers(self, task_name: str) -> Sequence[WorkerInfo]:
+        """The workers that can run the function of this name."""
+        return [worker_info(record) for record in await self.backend.workers(task_name)]
+
+    def transaction(self, connection: object) -> DocketTransaction:
+        """Put tasks into a database transaction of your own: they exist if, and once, it commits.
+
+        `async with docket.transaction(session) as tx: await tx.add(send)("ann@example.com")`
+
+        Args:
+            connection: a SQLAlchemy AsyncSession or AsyncConnection, or the driver's own connection, to the
+                very database that the docket is kept in.
+
+        Raises:
+            CapabilityMissing: this store has no transactions that one can join.
+            ConfigurationError: the connection cannot carry it.
+        """
+        return DocketTransaction(self, connection)
+
+    async def send_progress(self, update: ProgressUpdate) -> ProgressReply:
+        """Tell of a running task's progress; calls of one moment share a round trip."""
+        return await self._progress(update)
+
+    async def _send_adds(self, items: list[tuple[Task, OnConflict]]) -> Sequence[Enqueued]:
+        return await send_tasks(self.backend, items)
+
+    async def _send_cancels(self, keys: list[str]) -> Sequence[CancelReply]:
+        return await self.backend.cancel(keys)
+
+    async def _send_progress(self, updates: list[ProgressUpdate]) -> Sequence[ProgressReply]:
+        return await self.backend.progress(updates)
+
+    async def _enqueue(self, task: Task, on_conflict: OnConflict) -> Enqueued:
+        return await self._adds((task, on_conflict))
+
+    async def _enqueue_many(self, tasks: Sequence[Task], on_conflict: OnConflict) -> Sequence[Enqueued]:
+        return await send_alike(self.backend, tasks, on_conflict)
+
+    def _span(self, operation: str, attributes: dict[str, str]) -> Any:
+        return instrumentation.tracer.start_as_current_span(
+            f"docket.{operation}", attributes=self.labels() | attributes
+        )

@@ -1,0 +1,181 @@
+"""What is known of a task function once it is registered, worked out once and not per task."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from uncalled_for import Dependency, get_annotation_dependencies, get_dependency_parameters, validate_dependencies
+
+from docket_core.annotations import Logged, format_call, logged_parameters
+from docket_core.backend.kit import check_label
+from docket_core.errors import ConfigurationError
+
+AnyFunction = Callable[..., Any]
+
+
+class TaskFunction:
+    """A function under the name that workers know it by.
+
+    Raises:
+        ValueError: its dependencies contradict each other (two of a kind of which there may be one).
+        InvalidKey: its name is outside its bounds.
+    """
+
+    def __init__(self, name: str, function: AnyFunction) -> None:
+        check_label("function name", name)
+        validate_dependencies(function)
+        self.name = name
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - asks about the method, not whether it can be called
+        )
+        self.labels: dict[str, str] = {"docket.task": name}
+        self.dependencies: Mapping[str, Dependency[Any]] = get_dependency_parameters(function)
+        self.annotated: Mapping[str, list[Dependency[Any]]] = get_annotation_dependencies(function)
+        self.has_dependencies = bool(self.dependencies or self.annotated)
+        parameters = self.signature.parameters.values()
+        self.positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self._by_keyword = frozenset(p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
+        self._required = frozenset(
+            p.name
+            for p in parameters
+            if p.default is p.empty
+            and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            and p.name not in self.dependencies
+        )
+        self._open = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The function's signature."""
+        return inspect.signature(self.function)
+
+    @cached_property
+    def logged(self) -> Mapping[str, Logged]:
+        """The parameters that may be shown in logs."""
+        return logged_parameters(self.function)
+
+    def of_kind(self, kind: type[Any]) -> Any | None:
+        """The function's dependency of this kind, if it declares one."""
+        for dependency in self.all_dependencies():
+            if isinstance(dependency, kind):
+                return dependency
+        return None
+
+    def all_dependencies(self) -> Iterator[Dependency[Any]]:
+        """The dependencies among the defaults, then those in annotations."""
+        yield from self.dependencies.values()
+        for dependencies in self.annotated.values():
+            yield from dependencies
+
+    def check_call(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        """Refuse a call that the function cannot take.
+
+        Raises:
+            TypeError: what does not fit, in Python's own words.
+        """
+        if not self._open:
+            given = len(args)
+            fits = given <= len(self.positional)
+            if fits and kwargs:
+                fits = self._by_keyword >= kwargs.keys() and kwargs.keys().isdisjoint(self.positional[:given])
+            if fits and self._required <= {*self.positional[:given], *kwargs}:
+                return
+        reason = self._misfit(args, kwargs)
+        if reason is not None:
+            raise TypeError(f"{self.name}{self.signature} does not take this call: {reason}")
+
+    def _misfit(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str | None:
+        try:
+            self.signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            return str(error)
+        missing = self._required - self.arguments(args, kwargs).keys()
+        return f"missing a required argument: {min(missing)!r}" if missing else None
+
+    def arguments(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
+        """The given arguments by their parameters' names; surplus positional ones have none."""
+        return {**dict(zip(self.positional, args, strict=False)), **kwargs}
+
+    def call_repr(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
+        """The call as text in which only arguments annotated with `Logged` are shown."""
+        return format_call(self.name, self.signature, self.logged, args, kwargs)
+
+
+class FunctionTable:
+    """Names and functions; what `docket.tasks` holds is described when it is first asked for."""
+
+    def __init__(self, tasks: dict[str, AnyFunction]) -> None:
+        self.tasks = tasks
+        self._described: dict[str, TaskFunction] = {}
+        self._names: frozenset[str] = frozenset()
+
+    def register(self, function: AnyFunction, names: Iterable[str] | None = None) -> TaskFunction:
+        """Make `function` known under its own name, or under `names`.
+
+        Raises:
+            ValueError: another function has one of the names.
+        """
+        chosen = list(names) if names is not None else [_name_of(function)]
+        for name in chosen:
+            known = self.tasks.get(name)
+            if known is not None and known is not function and not _same(known, function):
+                raise ConfigurationError(
+                    f"two functions are called {name!r}: {_place(known)} and {_place(function)}; "
+                    f"register one under another name: docket.register(function, names=[…])"
+                )
+        described = [TaskFunction(name, function) for name in chosen if self.tasks.get(name) is not function]
+        for task in described:
+            self.tasks[task.name] = function
+            self._described[task.name] = task
+        return self.described(chosen[0])
+
+    def described(self, name: str) -> TaskFunction:
+        """What is known of the function with this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        task = self._described.get(name)
+        if task is not None and self.tasks.get(name) is task.function:
+            return task
+        if name not in self.tasks:
+            raise KeyError(f"no function is registered as {name!r}; register it, or pass the function itself")
+        task = self._described[name] = TaskFunction(name, self.tasks[name])
+        return task
+
+    def find(self, function: AnyFunction | str) -> TaskFunction:
+        """The function of this name, or this function, which is registered if it is not yet."""
+        if isinstance(function, str):
+            return self.described(function)
+        name = _name_of(function)
+        if self.tasks.get(name) is function:
+            return self.described(name)
+        for known, other in self.tasks.items():
+            if other is function:
+                return self.described(known)
+        return self.register(function)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names; the same object as long as they are the same."""
+        if len(self._names) != len(self.tasks) or not all(name in self._names for name in self.tasks):
+            self._names = frozenset(self.tasks)
+        return self._names
+
+
+def _name_of(function: AnyFunction) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{function!r} has no name; register it with names=[…]")
+    return name
+
+
+def _same(known: AnyFunction, function: AnyFunction) -> bool:
+    """Whether this is the same function again: a bound method is a new object at each access."""
+    return known == function
+
+
+def _place(function: AnyFunction) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"

@@ -1,0 +1,310 @@
+"""Strikes: live instructions to leave tasks alone, shared by every docket and worker of one name."""
+
+import asyncio
+import enum
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from docket_core.backend.clock import SECOND
+from docket_core.backend.kit import backoff, sleep
+from docket_core.backend.model import StrikeEvent, StrikesCaughtUp, StrikesReset
+from docket_core.backend.protocol import Backend
+from docket_core.backend.registry import open_backend
+from docket_core.codec import decode_instruction, encode_instruction
+from docket_core.errors import BackendError, CodecError
+from docket_core.functions import AnyFunction
+from docket_core.instrumentation import STRIKES_IN_EFFECT
+
+if TYPE_CHECKING:
+    from docket_core.execution import Execution
+
+logger = logging.getLogger("docket_core.strikes")
+
+
+class Operator(enum.StrEnum):
+    """How a parameter's value is compared with a strike's."""
+
+    EQUAL = "=="
+    NOT_EQUAL = "!="
+    GREATER_THAN = ">"
+    GREATER_THAN_OR_EQUAL = ">="
+    LESS_THAN = "<"
+    LESS_THAN_OR_EQUAL = "<="
+    BETWEEN = "between"
+    """From the first to the second of two values, both included."""
+
+
+_COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
+    Operator.EQUAL: lambda value, struck: value == struck,
+    Operator.NOT_EQUAL: lambda value, struck: value != struck,
+    Operator.GREATER_THAN: lambda value, struck: value > struck,
+    Operator.GREATER_THAN_OR_EQUAL: lambda value, struck: value >= struck,
+    Operator.LESS_THAN: lambda value, struck: value < struck,
+    Operator.LESS_THAN_OR_EQUAL: lambda value, struck: value <= struck,
+    Operator.BETWEEN: lambda value, struck: struck[0] <= value <= struck[1],
+}
+
+
+@dataclass(frozen=True)
+class Strike:
+    """Leave alone: every task of `function`, or those whose `parameter` compares so with `value`.
+
+    Raises:
+        ValueError: neither function nor parameter, or `between` without two values.
+    """
+
+    function: str | None = None
+    parameter: str | None = None
+    operator: Operator = Operator.EQUAL
+    value: object = None
+
+    def __post_init__(self) -> None:
+        if self.function is None and self.parameter is None:
+            raise ValueError("a strike names a function, a parameter, or both")
+        if self.operator is Operator.BETWEEN and not (
+            isinstance(self.value, tuple | list) and len(cast("tuple[object, ...]", self.value)) == 2
+        ):
+            raise ValueError("the operator 'between' takes a pair of values, such as (1, 5)")
+
+    def encode(self) -> tuple[str, bytes]:
+        """The rule's identity, the same for equal rules, and the instruction as bytes."""
+        data = encode_instruction((self.function, self.parameter, self.operator.value, self.value))
+        return hashlib.sha256(data).hexdigest()[:32], data
+
+    @staticmethod
+    def decode(data: bytes) -> "Strike":
+        """Raises CodecError, ValueError or TypeError for bytes that are no strike."""
+        function, parameter, operator, value = decode_instruction(data)
+        return Strike(
+            cast("str | None", function), cast("str | None", parameter), Operator(cast("str", operator)), value
+        )
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Take back the strike with the same parts."""
+
+    strike: Strike
+
+
+Instruction = Strike | Restore
+Condition = Callable[["Execution"], bool]
+
+
+class StrikeList:
+    """The strikes in force, kept up to date from the store.
+
+    It stands alone as an async context manager with a URL of its own, or belongs to a docket.
+
+    Args:
+        url: where the strikes are kept; None for a list that knows only what it is told here.
+        name: the docket whose strikes these are.
+        backend: an open backend to use instead of opening one for `url`.
+    """
+
+    def __init__(self, url: str | None = None, name: str = "strikelist", backend: Backend | None = None) -> None:
+        self.name = name
+        self._own = open_backend(url, name) if url is not None and backend is None else None
+        self._backend = backend if backend is not None else self._own
+        self._rules: dict[str, Strike] = {}
+        self._conditions: list[Condition] = []
+        self._complained: set[str] = set()
+        self._unconfirmed: set[str] = set()
+        """Rules known from before a reset that the history has not told again yet."""
+        self._loaded = asyncio.Event()
+        self._monitor: asyncio.Task[None] | None = None
+        self.undecodable = 0
+        """How many instructions could not be read, and were skipped."""
+
+    async def __aenter__(self) -> Self:
+        if self._own is not None:
+            await self._own.__aenter__()
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+        if self._own is not None:
+            await self._own.__aexit__(kind, error, trace)
+
+    def start(self) -> None:
+        """Begin to follow the store."""
+        if self._backend is None:
+            self._loaded.set()
+        elif self._monitor is None:
+            self._monitor = asyncio.create_task(self._follow(self._backend), name=f"strikes of {self.name}")
+
+    async def stop(self) -> None:
+        """Stop following the store."""
+        if self._monitor is not None:
+            self._monitor.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._monitor
+            self._monitor = None
+        self._loaded.clear()
+
+    async def wait_for_strikes_loaded(self) -> None:
+        """Return once all strikes that were in force at the start are known here."""
+        await self._loaded.wait()
+
+    @property
+    def in_effect(self) -> bool:
+        """Whether there is anything to check at all."""
+        return bool(self._rules or self._conditions)
+
+    @property
+    def strikes(self) -> list[Strike]:
+        """The strikes in force, oldest first."""
+        return list(self._rules.values())
+
+    async def strike(
+        self,
+        function: AnyFunction | str | None = None,
+        parameter: str | None = None,
+        operator: Operator | str = "==",
+        value: object = None,
+    ) -> None:
+        """Leave alone every task of `function`, or those whose `parameter` compares so with `value`.
+
+        Raises:
+            ValueError: neither function nor parameter, or an unknown operator.
+        """
+        await self.send_instruction(_strike(function, parameter, operator, value))
+
+    async def restore(
+        self,
+        function: AnyFunction | str | None = None,
+        parameter: str | None = None,
+        operator: Operator | str = "==",
+        value: object = None,
+    ) -> None:
+        """Take back the strike that was made with the same arguments."""
+        await self.send_instruction(Restore(_strike(function, parameter, operator, value)))
+
+    async def send_instruction(self, instruction: Instruction) -> None:
+        """Record an instruction for all, and follow it here at once."""
+        strike = instruction.strike if isinstance(instruction, Restore) else instruction
+        rule_id, data = strike.encode()
+        if self._backend is not None:
+            await self._backend.strike(rule_id, None if isinstance(instruction, Restore) else data)
+        self.update(instruction)
+
+    def update(self, instruction: Instruction) -> None:
+        """Follow an instruction here only."""
+        if isinstance(instruction, Restore):
+            self._remove(instruction.strike.encode()[0])
+        else:
+            self._put(instruction.encode()[0], instruction)
+
+    def add_condition(self, condition: Condition) -> None:
+        """Strike, here only, whatever `condition` is true for."""
+        self._conditions.append(condition)
+
+    def remove_condition(self, condition: Condition) -> None:
+        """Take back a condition.
+
+        Raises:
+            ValueError: it was not added.
+        """
+        self._conditions.remove(condition)
+
+    def is_stricken(self, target: "Execution | Mapping[str, object]") -> bool:
+        """Whether a strike, or a condition, tells to leave this alone.
+
+        Args:
+            target: an execution, or parameters by name (then only strikes without a function count).
+        """
+        if not self.in_effect:
+            return False
+        if isinstance(target, Mapping):
+            arguments = dict(target)
+            return any(self._matches(rule, None, arguments) for rule in self._rules.values())
+        arguments = target.task.arguments(target.args, target.kwargs)
+        name = target.function_name
+        if any(self._matches(rule, name, arguments) for rule in self._rules.values()):
+            return True
+        return any(condition(target) for condition in self._conditions)
+
+    def _matches(self, rule: Strike, function: str | None, arguments: Mapping[str, object]) -> bool:
+        if rule.function is not None and rule.function != function:
+            return False
+        if rule.parameter is None:
+            return True
+        if rule.parameter not in arguments:
+            return False
+        try:
+            return bool(_COMPARE[rule.operator](arguments[rule.parameter], rule.value))
+        except Exception as error:  # noqa: BLE001 - whatever a user's value does when compared, it is not struck
+            complaint = f"{rule.function}.{rule.parameter} {rule.operator.value}"
+            if complaint not in self._complained:
+                self._complained.add(complaint)
+                logger.warning(
+                    "a strike on %s cannot be compared with a task's value: %s", complaint, type(error).__name__
+                )
+            return False
+
+    def _put(self, rule_id: str, strike: Strike) -> None:
+        if rule_id not in self._rules:
+            STRIKES_IN_EFFECT.add(1, self._labels())
+        self._rules[rule_id] = strike
+
+    def _remove(self, rule_id: str) -> None:
+        if self._rules.pop(rule_id, None) is not None:
+            STRIKES_IN_EFFECT.add(-1, self._labels())
+
+    def _labels(self) -> dict[str, str]:
+        return {"docket.name": self.name}
+
+    async def _follow(self, backend: Backend) -> None:
+        failures = 0
+        while True:
+            try:
+                async with backend.strikes() as events:
+                    async for event in events:
+                        self._take(event)
+                        failures = 0
+            except BackendError as error:
+                failures += 1
+                logger.warning("cannot follow the strikes of %s, will try again: %s", self.name, error)
+            await sleep(backend.clock, backoff(failures + 1, SECOND // 20, 2 * SECOND))
+
+    def _take(self, event: StrikeEvent) -> None:
+        if isinstance(event, StrikesCaughtUp):
+            for rule_id in self._unconfirmed:
+                self._remove(rule_id)
+            self._unconfirmed.clear()
+            self._loaded.set()
+        elif isinstance(event, StrikesReset):
+            self._unconfirmed = set(self._rules)
+        elif event.instruction is None:
+            self._remove(event.rule_id)
+        else:
+            self._take_rule(event.rule_id, event.instruction)
+
+    def _take_rule(self, rule_id: str, instruction: bytes) -> None:
+        self._unconfirmed.discard(rule_id)
+        try:
+            self._put(rule_id, Strike.decode(instruction))
+        except (CodecError, ValueError, TypeError) as error:
+            self.undecodable += 1
+            logger.warning("skipped a strike that cannot be read: %s", error)
+
+
+def _strike(
+    function: AnyFunction | str | None, parameter: str | None, operator: Operator | str, value: object
+) -> Strike:
+    name = function if function is None or isinstance(function, str) else function.__name__
+    try:
+        return Strike(name, parameter, Operator(operator), value)
+    except ValueError as error:
+        if operator not in {known.value for known in Operator}:
+            known = ", ".join(known.value for known in Operator)
+            raise ValueError(f"unknown operator {operator!r}; known are: {known}") from error
+        raise

@@ -1,0 +1,297 @@
+"""From one claim to exactly one ack. Does no I/O of its own; what it awaits is the user's."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from uncalled_for import FailedDependency, resolved_dependencies
+
+from docket_core import instrumentation
+from docket_core.backend.clock import to_micros
+from docket_core.backend.model import Ack
+from docket_core.codec import (
+    CodecContext,
+    decode_call,
+    decode_headers,
+    encode_exception,
+    encode_result,
+    exception_line,
+    exception_text,
+)
+from docket_core.dependencies.base import (
+    AdmissionBlocked,
+    CompletionHandler,
+    FailureHandler,
+    Runtime,
+    TaskOutcome,
+    current_docket,
+    current_execution,
+    current_worker,
+)
+from docket_core.errors import CodecError, PayloadRefused, PayloadTooLarge
+from docket_core.execution import Execution
+from docket_core.functions import TaskFunction
+from docket_core.worker.log import log_end, log_start, quietly
+from docket_core.worker.run import Phase, Run, Stop
+
+if TYPE_CHECKING:
+    from docket_core.worker.worker import Worker
+
+logger = logging.getLogger("docket_core.worker")
+ADMISSION_DELAY = timedelta(milliseconds=100)
+"""How long a run that was not admitted waits where nothing says how long."""
+
+
+class BodyExit(Exception):
+    """A body raised SystemExit, KeyboardInterrupt or the like; it ends its task, and nothing else."""
+
+
+class Runner:
+    """Runs claims for one worker."""
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+        self._docket = worker.docket
+
+    async def run(self, run: Run, task: TaskFunction) -> Ack:
+        """Run the body and its hooks; answers the verdict. Raises nothing that a task can cause."""
+        docket, claim = self._docket, run.claim
+        context = CodecContext(docket.name, claim.key, claim.function)
+        try:
+            args, kwargs = decode_call(docket.codec, context, claim.payload)
+        except CodecError as error:
+            logger.error("%s %r cannot be run: %s", claim.function, claim.key, error)  # noqa: TRY400
+            reason = "refused" if isinstance(error, PayloadRefused) else "undecodable"
+            return Ack.fail(claim, exception_text(error), reason=reason)
+        headers = decode_headers(claim.headers)
+        execution = Execution(
+            docket,
+            task.function,
+            args,
+            kwargs,
+            claim.key,
+            None,
+            claim.attempt,
+            headers,
+            claim.delivery > 1,
+            claim.generation,
+            claim.function,
+            claim.run,
+        )
+        execution.begun(claim, self._worker.name, run)
+        if docket.strike_list.in_effect and docket.strike_list.is_stricken(execution):
+            instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(task))
+            return Ack.cancel(claim, "struck")
+        current_docket.set(docket)
+        current_worker.set(self._worker)
+        current_execution.set(execution)
+        log_start(execution, claim)
+        if not instrumentation.tracing():
+            return await self._run(run, execution, task)
+        attributes = docket.labels() | {"docket.worker": self._worker.name} | execution.specific_labels()
+        span = instrumentation.consumer_span(claim.function, headers, attributes)
+        with instrumentation.use_span(span):
+            ack = await self._run(run, execution, task)
+            span.set_attribute("docket.verdict", ack.verdict.value)
+            return ack
+
+    async def _run(self, run: Run, execution: Execution, task: TaskFunction) -> Ack:
+        started = time.perf_counter()
+        handlers: dict[str, Any] = {}
+        blocked: AdmissionBlocked | None = None
+        reason: str | None = None
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            if task.has_dependencies or self._worker.has_dependencies:
+                result = await self._resolve_and_call(execution, task, handlers)
+            else:
+                result = await self._call(task, execution.args, execution.kwargs)
+        except asyncio.CancelledError:
+            stopped = run.stopped or self._stopped_from_outside()
+            if stopped is Stop.CANCELLED:
+                log_end(execution, "cancelled", started)
+                return Ack.cancel(run.claim, "cancelled")
+            if stopped is not None:
+                return Ack.release(run.claim)
+            error = ExecutionRaised("the task raised CancelledError itself")
+        except AdmissionBlocked as block:
+            blocked = block
+        except BodyExit as exit_:
+            error = exit_.__cause__
+        except Exception as raised:  # noqa: BLE001 - whatever a task raises is its outcome
+            error = raised
+        duration = timedelta(seconds=time.perf_counter() - started)
+        if blocked is not None and blocked.reschedule:
+            return self._blocked(run, execution, blocked)
+        data: bytes | None = None
+        if error is None and blocked is None:
+            try:
+                data = self._encode(execution, result)
+            except (CodecError, PayloadTooLarge) as refused:
+                error, reason = refused, "unserializable" if isinstance(refused, CodecError) else "too large"
+        outcome = TaskOutcome(duration, result if error is None else None, blocked or error)
+        self._fill_handlers(task, handlers)
+        return await self._conclude(run, execution, outcome, handlers, data, reason)
+
+    async def _conclude(
+        self,
+        run: Run,
+        execution: Execution,
+        outcome: TaskOutcome,
+        handlers: Mapping[str, Any],
+        data: bytes | None,
+        reason: str | None,
+    ) -> Ack:
+        """Let the hooks speak, and build the verdict."""
+        claim, docket, error = run.claim, self._docket, outcome.exception
+        labels = docket.labels_of(execution.task)
+        instrumentation.TASK_DURATION.record(outcome.duration.total_seconds(), labels)
+        blocked = error if isinstance(error, AdmissionBlocked) else None
+        handled = False
+        if error is not None and blocked is None and reason is None and isinstance(error, Exception):
+            failure_handler = cast("FailureHandler[Any] | None", handlers.get("failure"))
+            if failure_handler is not None:
+                run.phase = Phase.FAILURE
+                handled = await self._hook(execution, failure_handler.handle_failure, outcome)
+                run.phase = Phase.BODY
+                if run.again is not None and self._worker.may_go_on(claim.key):
+                    instrumentation.TASKS_RETRIED.add(1, labels)
+                    log_end(execution, f"to be tried again after {exception_line(error)}", outcome.duration)
+                    return run.again.ack(claim)
+        completion_handler = cast("CompletionHandler[Any] | None", handlers.get("completion"))
+        if completion_handler is not None:
+            run.phase = Phase.COMPLETION
+            handled = await self._hook(execution, completion_handler.on_complete, outcome) or handled
+            run.phase = Phase.BODY
+        successor = run.successor
+        if successor is not None and (
+            not self._worker.may_go_on(claim.key) or self._is_struck(successor.function, execution, run)
+        ):
+            successor = None
+        if successor is not None:
+            instrumentation.TASKS_PERPETUATED.add(1, labels)
+        if blocked is not None:
+            log_end(execution, f"not admitted: {blocked.reason}", outcome.duration)
+            return Ack.cancel(claim, blocked.reason, successor=successor)
+        if error is None:
+            log_end(execution, "succeeded", outcome.duration)
+            return Ack.complete(claim, data, successor=successor)
+        if not handled:
+            log_end(execution, "failed", outcome.duration, error)
+        context = CodecContext(docket.name, claim.key, claim.function)
+        encoded = encode_exception(docket.codec, context, error, docket.backend.capabilities.max_payload)
+        return Ack.fail(claim, exception_text(error), encoded, reason=reason, successor=successor)
+
+    def _blocked(self, run: Run, execution: Execution, blocked: AdmissionBlocked) -> Ack:
+        quietly(logger.debug, "%r waits: %s", execution.key, blocked.reason)
+        if blocked.park is not None:
+            return Ack.park(run.claim, blocked.park)
+        delay = blocked.retry_delay if blocked.retry_delay is not None else ADMISSION_DELAY
+        return Ack.postpone(run.claim, delay=to_micros(delay))
+
+    async def _resolve_and_call(self, execution: Execution, task: TaskFunction, handlers: dict[str, Any]) -> Any:
+        given = task.arguments(execution.args, execution.kwargs)
+        async with self._worker.around(), resolved_dependencies(task.function, given) as resolved:
+            failed = [value for value in resolved.values() if isinstance(value, FailedDependency)]
+            for value in resolved.values():
+                _note_handler(value, handlers)
+            if failed:
+                _raise_failed(failed)
+            kwargs = {name: value for name, value in resolved.items() if name not in given} | execution.kwargs
+            runtime = cast("Runtime[Any] | None", handlers.get("runtime"))
+            if runtime is None:
+                return await self._call(task, execution.args, kwargs)
+            return await runtime.run(execution, partial(self._call_as_function, task), *execution.args, **kwargs)
+
+    async def _call_as_function(self, task: TaskFunction, *args: Any, **kwargs: Any) -> Any:
+        return await self._call(task, args, kwargs)
+
+    async def _call(self, task: TaskFunction, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the body; what is no Exception and no real cancellation is kept from ending the loop."""
+        try:
+            if task.is_async:
+                return await cast("Callable[..., Awaitable[Any]]", task.function)(*args, **kwargs)
+            return await self._in_thread(task.function, args, kwargs)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            raise BodyExit from error
+
+    async def _in_thread(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        context = copy_context()
+        call = partial(context.run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._worker.threads, call)
+
+    async def _hook(
+        self, execution: Execution, hook: Callable[[Execution, TaskOutcome], Awaitable[bool]], outcome: TaskOutcome
+    ) -> bool:
+        try:
+            return bool(await hook(execution, outcome))
+        except Exception:  # noqa: BLE001 - logged, and its task goes on to the end it had
+            quietly(logger.exception, "a hook of %s raised; what it said before counts", execution.function_name)
+            return False
+
+    def _encode(self, execution: Execution, result: Any) -> bytes | None:
+        docket = self._docket
+        context = CodecContext(docket.name, execution.key, execution.function_name)
+        data = encode_result(docket.codec, context, result)
+        limit = docket.backend.capabilities.max_payload
+        if data is not None and len(data) > limit:
+            raise PayloadTooLarge(
+                f"the result of {execution.function_name} has {len(data):,} bytes; at most {limit:,} are taken"
+            )
+        return data
+
+    def _is_struck(self, function: str, execution: Execution, run: Run) -> bool:
+        strikes = self._docket.strike_list
+        if not strikes.in_effect or run.successor is None:
+            return False
+        context = CodecContext(self._docket.name, execution.key, function)
+        args, kwargs = decode_call(self._docket.codec, context, run.successor.payload)
+        successor = Execution(
+            self._docket, execution.function, args, kwargs, execution.key, None, function_name=function
+        )
+        return strikes.is_stricken(successor)
+
+    def _fill_handlers(self, task: TaskFunction, handlers: dict[str, Any]) -> None:
+        """Where a dependency could not be resolved, its declaration stands in."""
+        if task.has_dependencies:
+            for dependency in task.all_dependencies():
+                _note_handler(dependency, handlers)
+
+    @staticmethod
+    def _stopped_from_outside() -> Stop | None:
+        task = asyncio.current_task()
+        return Stop.SHUTDOWN if task is not None and task.cancelling() else None
+
+
+class ExecutionRaised(Exception):
+    """A task raised what cannot be passed on as it is."""
+
+
+_KINDS: tuple[tuple[str, type[Any]], ...] = (
+    ("runtime", Runtime),
+    ("failure", FailureHandler),
+    ("completion", CompletionHandler),
+)
+
+
+def _note_handler(value: object, handlers: dict[str, Any]) -> None:
+    for kind, base in _KINDS:
+        if isinstance(value, base):
+            handlers.setdefault(kind, value)
+
+
+def _raise_failed(failed: list[FailedDependency]) -> None:
+    """Raise what kept dependencies from being resolved: a refusal as it is, else one group for all."""
+    for failure in failed:
+        if isinstance(failure.error, AdmissionBlocked):
+            raise failure.error
+    names = ", ".join(failure.parameter for failure in failed)
+    raise ExceptionGroup(f"dependencies could not be resolved: {names}", [failure.error for failure in failed])

@@ -1,0 +1,396 @@
+"""The worker: takes tasks off a docket and runs them, as many at a time as it has slots."""
+
+import asyncio
+import inspect
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from uncalled_for import Dependency, SharedContext, resolved_dependencies
+
+from docket_core import instrumentation
+from docket_core.backend.clock import SECOND, Clock, to_micros
+from docket_core.backend.kit import check_label
+from docket_core.backend.model import Ack, Acked, Claim, Verdict
+from docket_core.docket import Docket
+from docket_core.errors import BackendError, ConfigurationError
+from docket_core.functions import AnyFunction, TaskFunction
+from docket_core.worker.acker import Acker
+from docket_core.worker.fallback import as_fallback
+from docket_core.worker.intake import Intake
+from docket_core.worker.leases import LeaseKeeper
+from docket_core.worker.run import Run, Stop
+from docket_core.worker.runner import Runner
+from docket_core.worker.services import READY_FOR, Services, seed
+
+logger = logging.getLogger("docket_core.worker")
+
+UNACKED = 200
+"""With so many verdicts unanswered, or as many as it has slots, a worker takes no more tasks."""
+LEAVING = 1.0
+"""How long leaving at once may take, in seconds."""
+
+
+class Worker:
+    """Runs tasks of one docket. Use it as an async context manager, then call one of the `run_` methods.
+
+    Args:
+        docket: an open docket.
+        name: unique among the docket's workers; None is host#pid.
+        concurrency: how many tasks run at a time.
+        redelivery_timeout: the length of a lease; it is renewed while a task runs, and after it another worker
+            takes over what a dead one had.
+        reconnection_delay: the longest pause between tries while the store is away.
+        minimum_check_interval: accepted for compatibility; a worker waits for a push and does not poll.
+        scheduling_resolution: accepted for compatibility.
+        schedule_automatic_tasks: put automatic perpetual tasks on the docket.
+        enable_internal_instrumentation: spans for every operation on the store.
+        fallback_task: a function, or "module:function", that takes the tasks that nobody here knows; None
+            leaves them for a worker that does.
+        dependencies: run around every task: dependencies by name, or a sequence of them.
+        max_deliveries: how often one task may be granted before it is given up as FAILED; None is without bound.
+        shutdown_grace: how long running tasks may go on after the worker was told to stop; None waits for all.
+
+    Raises:
+        ValueError: a number or time that makes no sense.
+        InvalidKey: the name is outside its bounds.
+    """
+
+    def __init__(
+        self,
+        docket: Docket,
+        name: str | None = None,
+        concurrency: int = 10,
+        redelivery_timeout: timedelta = timedelta(seconds=30),
+        reconnection_delay: timedelta = timedelta(seconds=2),
+        minimum_check_interval: timedelta = timedelta(milliseconds=250),
+        scheduling_resolution: timedelta = timedelta(milliseconds=250),
+        schedule_automatic_tasks: bool = True,
+        enable_internal_instrumentation: bool = False,
+        fallback_task: AnyFunction | str | None = None,
+        dependencies: Mapping[str, Dependency[Any]] | Sequence[Dependency[Any]] | None = None,
+        max_deliveries: int | None = 5,
+        shutdown_grace: timedelta | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ConfigurationError(f"a worker needs at least one slot, not a concurrency of {concurrency}")
+        if redelivery_timeout < timedelta(milliseconds=100):
+            raise ConfigurationError(f"a redelivery_timeout of {redelivery_timeout} is too short; give at least 100 ms")
+        if max_deliveries is not None and max_deliveries < 1:
+            raise ConfigurationError(f"max_deliveries is at least 1, or None, not {max_deliveries}")
+        self.docket = docket
+        self.name = name or f"{socket.gethostname()}#{os.getpid()}"
+        check_label("worker name", self.name)
+        self.concurrency = concurrency
+        self.redelivery_timeout = redelivery_timeout
+        self.reconnection_delay = reconnection_delay
+        self.minimum_check_interval = minimum_check_interval
+        self.scheduling_resolution = scheduling_resolution
+        self.schedule_automatic_tasks = schedule_automatic_tasks
+        self.enable_internal_instrumentation = enable_internal_instrumentation
+        self.max_deliveries = max_deliveries
+        self.shutdown_grace = shutdown_grace
+        self.fallback = as_fallback(fallback_task) if fallback_task is not None else None
+        self.lease = to_micros(redelivery_timeout)
+        self.longest_pause = max(to_micros(reconnection_delay), SECOND // 20)
+        self.threads: ThreadPoolExecutor | None = None
+        """Where functions that are not async run; made when a worker runs."""
+        self._around = _around_function(dependencies)
+        self._runner = Runner(self)
+        self._runs: dict[int, Run] = {}
+        self._busy = 0
+        self._acker: Acker | None = None
+        self._leases: LeaseKeeper | None = None
+        self._intake: Intake | None = None
+        self._left: dict[str, int] | None = None
+        self._hurry = False
+        self._labels = docket.labels() | {"docket.worker": self.name}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name!r} of {self.docket!r}>"
+
+    @property
+    def clock(self) -> Clock:
+        """The clock for timers."""
+        return self.docket.clock
+
+    async def run_forever(self) -> None:
+        """Run tasks until `stop` is called or this is cancelled; then end what runs, within the grace.
+
+        Cancelled once more while it ends, it leaves at once: what runs is cancelled and given back.
+        """
+        await self._run(until_finished=False)
+
+    async def run_until_finished(self) -> None:
+        """Run tasks until there is nothing ready, scheduled or active of what this worker knows."""
+        await self._run(until_finished=True)
+
+    async def run_at_most(self, iterations_by_key: Mapping[str, int]) -> None:
+        """As `run_until_finished`, but after so many runs these keys are not continued.
+
+        Args:
+            iterations_by_key: for a perpetual task's key, how often it may run.
+        """
+        self._left = dict(iterations_by_key)
+        try:
+            await self._run(until_finished=True)
+        finally:
+            self._left = None
+
+    def stop(self) -> None:
+        """Take no more tasks, and end once what runs has ended. Called again, leave at once."""
+        if self._intake is None:
+            return
+        if self._intake.stopping:
+            self._hurry = True
+            for run in list(self._runs.values()):
+                run.stop(Stop.SHUTDOWN)
+        self._intake.stop()
+
+    def is_ready(self) -> bool:
+        """Whether this worker could claim lately."""
+        if self._intake is None:
+            return False
+        return time.monotonic() - self._intake.last_success < READY_FOR + self.longest_pause / SECOND
+
+    # --- what the worker's parts ask it -----------------------------------------------------------
+
+    @property
+    def has_dependencies(self) -> bool:
+        """Whether something is to be resolved around every task."""
+        return self._around is not None
+
+    def around(self) -> AbstractAsyncContextManager[Any]:
+        """The worker-wide dependencies, for one run."""
+        return nullcontext() if self._around is None else resolved_dependencies(self._around)
+
+    def claimable(self) -> frozenset[str] | None:
+        """The functions to claim; None is all, for a fallback."""
+        return None if self.fallback is not None else self.docket.functions.names
+
+    def room(self) -> int:
+        """How many more tasks this worker can take now."""
+        acker = self._acker
+        if acker is None or acker.unacked >= max(UNACKED, self.concurrency):
+            return 0
+        return self.concurrency - self._busy
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs, and every verdict has been answered."""
+        return not self._busy and (self._acker is None or not self._acker.unacked)
+
+    def may_go_on(self, key: str) -> bool:
+        """Whether a run of this key may be followed by another one."""
+        return self._left is None or self._left.get(key, 1) > 0
+
+    def begin(self, claim: Claim, confirmed_until: float) -> None:
+        """Start to run a claim."""
+        run = Run(self.docket, claim, confirmed_until)
+        self._runs[claim.token] = run
+        self._busy += 1
+        if self._leases is not None:
+            self._leases.hold(run)
+        if self._left is not None and claim.key in self._left:
+            self._left[claim.key] -= 1
+        run.task = asyncio.create_task(self._run_one(run))
+
+    def stop_run(self, token: int, why: Stop) -> None:
+        """Stop the run with this token, if it is here."""
+        run = self._runs.get(token)
+        if run is not None:
+            run.stop(why)
+
+    # --- the life of a worker ---------------------------------------------------------------------
+
+    async def _run(self, *, until_finished: bool) -> None:
+        if self._intake is not None:
+            raise RuntimeError(f"{self!r} is running already")
+        self._hurry = False
+        intake = self._intake = Intake(self, until_finished)
+        try:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(SharedContext())
+                self.threads = stack.enter_context(_Threads(self.concurrency))
+                self._start(stack)
+                try:
+                    await self._ready()
+                    await intake.run()
+                finally:
+                    await self._drain(intake)
+        finally:
+            self._intake = None
+            self.threads = None
+
+    def _start(self, stack: AsyncExitStack) -> None:
+        backend = self.docket.backend
+        acker = self._acker = Acker(backend, self.clock, self.longest_pause, self._acked)
+        leases = self._leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_if_held)
+        services = Services(self)
+        stack.push_async_callback(self._retire)
+        stack.push_async_callback(leases.close)
+        stack.push_async_callback(acker.close)
+        stack.push_async_callback(services.close)
+        leases.start()
+        services.start()
+        logger.info("worker %s starts on %r, %d tasks at a time", self.name, self.docket, self.concurrency)
+
+    async def _ready(self) -> None:
+        """Strikes come before the first task, and automatic tasks before the question whether all is done."""
+        await self.docket.wait_for_strikes_loaded()
+        if self.schedule_automatic_tasks:
+            with suppress(BackendError):  # the service that seeds again will try again
+                await seed(self)
+
+    async def _drain(self, intake: Intake) -> None:
+        """End what runs: within the grace by itself, then cancelled and given back."""
+        intake.stop()
+        try:
+            if self._runs and not self._hurry:
+                logger.info("worker %s stops; %d tasks are running", self.name, len(self._runs))
+            late = await intake.late_claims()
+            for claim in late.claims if late is not None else ():
+                self._give_back(claim)
+            grace = self.shutdown_grace.total_seconds() if self.shutdown_grace is not None else None
+            await self._until_ended(0 if self._hurry else grace)
+        finally:
+            await self._leave()
+
+    async def _until_ended(self, seconds: float | None) -> None:
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        elif self._acker is not None and self._acker.unacked:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._acker.settled()
+
+    async def _leave(self) -> None:
+        """Cancel what still runs and let its verdicts go out; takes at most a second."""
+        for run in list(self._runs.values()):
+            run.stop(Stop.SHUTDOWN)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING):
+                tasks = [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]
+                if tasks:
+                    await asyncio.wait(tasks)
+                if self._acker is not None:
+                    await self._acker.settled()
+        self._runs.clear()
+        self._busy = 0
+
+    async def _retire(self) -> None:
+        with suppress(BackendError, TimeoutError):
+            async with asyncio.timeout(LEAVING):
+                await self.docket.backend.retire(self.name)
+
+    def _give_back(self, claim: Claim) -> None:
+        if self._acker is not None:
+            self._acker.put(Run(self.docket, claim, 0.0), Ack.release(claim))
+
+    # --- one run ----------------------------------------------------------------------------------
+
+    async def _run_one(self, run: Run) -> None:
+        claim = run.claim
+        labels = self.docket.labels()
+        try:
+            task = self._function_for(claim)
+            labels = self.docket.labels_of(task)
+            instrumentation.TASKS_STARTED.add(1, labels)
+            instrumentation.TASKS_RUNNING.add(1, labels)
+            if claim.delivery > 1:
+                instrumentation.TASKS_REDELIVERED.add(1, labels)
+            instrumentation.TASK_PUNCTUALITY.record(max(0, claim.claimed_at - claim.when) / SECOND, labels)
+            ack = await self._runner.run(run, task)
+        except asyncio.CancelledError:
+            ack = Ack.cancel(claim, "cancelled") if run.stopped is Stop.CANCELLED else Ack.release(claim)
+        except Exception as error:
+            logger.exception("%s %r could not be run", claim.function, claim.key)
+            ack = Ack.fail(claim, f"could not be run: {type(error).__name__}", reason="internal")
+        instrumentation.TASKS_RUNNING.add(-1, labels)
+        self._busy -= 1
+        if self._acker is not None:
+            self._acker.put(run, ack)
+        if self._intake is not None:
+            self._intake.nudge()
+
+    def _function_for(self, claim: Claim) -> TaskFunction:
+        if claim.function in self.docket.tasks:
+            return self.docket.functions.described(claim.function)
+        if self.fallback is None:
+            raise LookupError(f"no function is registered as {claim.function!r}")
+        return self.fallback
+
+    def _acked(self, run: Run, ack: Ack, reply: Acked) -> None:
+        """The store has answered a verdict."""
+        self._runs.pop(run.claim.token, None)
+        if self._leases is not None:
+            self._leases.drop(run)
+        if self._intake is not None:
+            self._intake.nudge()
+        labels = {"docket.name": self.docket.name, "docket.task": run.claim.function}
+        if reply is not Acked.ACKED:
+            run.superseded = True
+            instrumentation.TASKS_SUPERSEDED.add(1, labels)
+            logger.debug("the end of %r counts for nothing: %s", run.claim.key, reply.value)
+            return
+        counter = _COUNTERS.get(ack.verdict)
+        if counter is not None:
+            instrumentation.TASKS_COMPLETED.add(1, labels)
+            counter.add(1, labels)
+
+    def _stop_if_held(self, run: Run, why: Stop) -> None:
+        if run.claim.token in self._runs:
+            run.stop(why)
+
+
+_COUNTERS = {
+    Verdict.COMPLETE: instrumentation.TASKS_SUCCEEDED,
+    Verdict.FAIL: instrumentation.TASKS_FAILED,
+    Verdict.CANCEL: instrumentation.TASKS_CANCELLED,
+}
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads for functions that are not async; a body that does not end does not hold up the worker's end."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, thread_name_prefix="docket task")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown(wait=False, cancel_futures=True)
+
+
+def _around_function(
+    dependencies: Mapping[str, Dependency[Any]] | Sequence[Dependency[Any]] | None,
+) -> Callable[..., Any] | None:
+    """A function that declares these dependencies, so that they are resolved as a task's own are."""
+    if not dependencies:
+        return None
+    named = dependencies if isinstance(dependencies, Mapping) else {f"_{i}": d for i, d in enumerate(dependencies)}
+
+    def around() -> None:
+        """Declares the worker-wide dependencies."""
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=dependency)
+        for name, dependency in named.items()
+    ]
+    around.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return around

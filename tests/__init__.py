@@ -1,0 +1,1 @@
+"""The tests of docket-core; `python -m tests` runs all that is checked."""

@@ -1,0 +1,15 @@
+"""The conformance suite, as an author of a backend would run it, over every store."""
+
+from typing import cast
+
+import pytest
+
+from docket_core.conformance.suite import *  # noqa: F403
+from tests.support.stores import STORES, Store
+
+
+@pytest.fixture(scope="session", params=STORES, ids=lambda store: store.name)
+def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Each store in turn."""
+    store = cast("Store", request.param)
+    return store.url(tmp_path_factory.mktemp(store.name))
