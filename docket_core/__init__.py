@@ -1,20 +1,27 @@
 """docket-core: background tasks for Python functions, on the store of your choice."""
 
 from docket_core.adding import TaskCall
+from docket_core.agenda import Agenda
 from docket_core.annotations import Logged
+from docket_core.codec import CloudpickleCodec, JsonCodec
 from docket_core.dependencies import (
     AdmissionBlocked,
     CallArgument,
     CompletionHandler,
+    ConcurrencyLimit,
+    Cooldown,
+    Cron,
     CurrentDocket,
     CurrentExecution,
     CurrentWorker,
+    Debounce,
     Dependency,
     Depends,
     ExponentialRetry,
     FailureHandler,
     Perpetual,
     Progress,
+    RateLimit,
     Retry,
     Runtime,
     Shared,
@@ -33,6 +40,7 @@ from docket_core.errors import (
 )
 from docket_core.execution import Disposition, Execution, ExecutionState
 from docket_core.progress import ExecutionProgress
+from docket_core.signing import signed
 from docket_core.snapshot import DocketSnapshot, RunningExecution, WorkerInfo
 from docket_core.strikelist import Operator, StrikeList
 from docket_core.transaction import DocketTransaction
@@ -40,11 +48,17 @@ from docket_core.worker import Worker
 
 __all__ = [
     "AdmissionBlocked",
+    "Agenda",
     "CallArgument",
+    "CloudpickleCodec",
     "CompletionHandler",
+    "ConcurrencyLimit",
+    "Cooldown",
+    "Cron",
     "CurrentDocket",
     "CurrentExecution",
     "CurrentWorker",
+    "Debounce",
     "Dependency",
     "Depends",
     "Disposition",
@@ -59,10 +73,12 @@ __all__ = [
     "ExecutionSuperseded",
     "ExponentialRetry",
     "FailureHandler",
+    "JsonCodec",
     "Logged",
     "Operator",
     "Perpetual",
     "Progress",
+    "RateLimit",
     "ResultExpired",
     "Retry",
     "RunningExecution",
@@ -77,4 +93,5 @@ __all__ = [
     "Timeout",
     "Worker",
     "WorkerInfo",
+    "signed",
 ]

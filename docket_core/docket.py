@@ -16,6 +16,7 @@ from docket_core.backend.kit import check_label
 from docket_core.backend.model import CancelReply, Enqueued, OnConflict, ProgressReply, ProgressUpdate, Task
 from docket_core.backend.protocol import Backend
 from docket_core.backend.registry import open_backend
+from docket_core.backend.states import State
 from docket_core.backend.url import parse_url
 from docket_core.batching import Batcher
 from docket_core.codec import CloudpickleCodec, Codec
@@ -23,6 +24,7 @@ from docket_core.errors import ConfigurationError
 from docket_core.execution import Execution
 from docket_core.functions import AnyFunction, FunctionTable, TaskFunction
 from docket_core.outcomes import Outcomes
+from docket_core.results import KeyValueStore, ResultStorage
 from docket_core.snapshot import DocketSnapshot, WorkerInfo, execution_of, take_snapshot, worker_info
 from docket_core.strikelist import Instruction, Operator, StrikeList
 from docket_core.tasks import standard_tasks
@@ -46,7 +48,7 @@ class Docket(Adder):
         heartbeat_interval: how often workers show that they live.
         missed_heartbeats: after how many missed ones a worker is forgotten.
         execution_ttl: how long the end of a task and its result are kept; 0 forgets at once.
-        result_storage: where results go instead of the store.
+        result_storage: where results go instead of the store: a py-key-value store.
         enable_internal_instrumentation: spans for every operation on the store.
         codec: how arguments and results become bytes; cloudpickle unless something else is said.
         clock: for tests, the time by which the store decides.
@@ -63,7 +65,7 @@ class Docket(Adder):
         heartbeat_interval: timedelta = timedelta(seconds=2),
         missed_heartbeats: int = 5,
         execution_ttl: timedelta = timedelta(minutes=15),
-        result_storage: Any = None,
+        result_storage: KeyValueStore | None = None,
         enable_internal_instrumentation: bool = False,
         codec: Codec | None = None,
         clock: Clock | None = None,
@@ -86,6 +88,7 @@ class Docket(Adder):
         self._backend: Backend | None = None
         self._stack: AsyncExitStack | None = None
         self._strike_list = StrikeList(name=name)
+        self.results = ResultStorage(result_storage, name, execution_ttl) if result_storage is not None else None
         self.outcomes = Outcomes(self)
         self._adds = Batcher[tuple[Task, OnConflict], Enqueued](self._send_adds)
         self._cancels = Batcher[str, CancelReply](self._send_cancels)
@@ -215,6 +218,31 @@ class Docket(Adder):
             return None
         part = record.live or record.last or record.hold
         return execution_of(self, key, part) if part is not None else None
+
+    async def failed(self, limit: int = 100) -> list[Execution]:
+        """Up to `limit` tasks whose latest run failed and is still kept; `error` says why."""
+        page = await self.backend.scan({State.FAILED}, limit)
+        return [
+            execution_of(self, record.key, record.last)
+            for record in page.records
+            if record.last is not None and record.last.state is State.FAILED
+        ]
+
+    async def retry(self, key: str) -> Execution:
+        """Run a failed task again, now, with the arguments it had; the same key, a new run.
+
+        Raises:
+            KeyError: nothing failed is kept under that key.
+        """
+        check_label("key", key)
+        record = (await self.backend.get([key]))[0]
+        last = record.last if record is not None else None
+        if last is None or last.state is not State.FAILED:
+            raise KeyError(f"no failed task is kept under {key!r}")
+        execution = execution_of(self, key, last)
+        task = Task(key, last.function, last.payload, execution.new_run(), last.headers)
+        execution.accepted(await self._enqueue(task, OnConflict.KEEP))
+        return execution
 
     async def strike(
         self,

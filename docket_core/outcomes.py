@@ -20,6 +20,7 @@ from docket_core.errors import (
     ExecutionSuperseded,
     ResultExpired,
 )
+from docket_core.results import is_reference, storage_key
 
 if TYPE_CHECKING:
     from docket_core.docket import Docket
@@ -64,6 +65,11 @@ class Outcomes:
         if last is None:
             last = await self._wait(execution, until)
         execution.update(Record(execution.key, None, last))
+        if last.result is not None and is_reference(last.result):
+            execution.result_key = storage_key(last.result)
+            if self._docket.results is None:
+                raise ResultExpired(f"the result of {execution.key!r} is kept in a result_storage that is not set here")
+            last = last._replace(result=await self._docket.results.get(last.result))
         return self._outcome(execution, last)
 
     async def _wait(self, execution: "Execution", until: Micros | None) -> Last:

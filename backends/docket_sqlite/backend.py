@@ -223,7 +223,7 @@ class SqliteBackend:
             await self._hub.unsubscribe(subscription)
 
     def join(self, connection: object) -> AbstractAsyncContextManager[Enqueuer]:
-        return join(connection, self._file, self._desk, self._opening, self._clock)
+        return join(connection, self._file, self._opening, self._clock)
 
     async def _write(
         self, items: Sequence[object], work: Callable[[Transaction], Sequence[_Result]]

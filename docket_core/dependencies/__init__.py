@@ -2,6 +2,7 @@
 
 from uncalled_for import CallArgument, Dependency, Depends, Shared
 
+from docket_core.dependencies.admission import ConcurrencyLimit, Cooldown, Debounce, RateLimit
 from docket_core.dependencies.base import (
     AdmissionBlocked,
     CompletionHandler,
@@ -20,6 +21,7 @@ from docket_core.dependencies.context import (
     TaskKey,
     TaskLogger,
 )
+from docket_core.dependencies.cron import Cron
 from docket_core.dependencies.perpetual import Perpetual
 from docket_core.dependencies.progress import Progress
 from docket_core.dependencies.retry import ExponentialRetry, ForcedRetry, Retry
@@ -29,9 +31,13 @@ __all__ = [
     "AdmissionBlocked",
     "CallArgument",
     "CompletionHandler",
+    "ConcurrencyLimit",
+    "Cooldown",
+    "Cron",
     "CurrentDocket",
     "CurrentExecution",
     "CurrentWorker",
+    "Debounce",
     "Dependency",
     "Depends",
     "ExponentialRetry",
@@ -39,6 +45,7 @@ __all__ = [
     "ForcedRetry",
     "Perpetual",
     "Progress",
+    "RateLimit",
     "Retry",
     "Runtime",
     "Shared",

@@ -1,13 +1,10 @@
 """Tasks that go on: the end of one run and the birth of the next are one step."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from docket_core.dependencies.base import CompletionHandler, TaskOutcome, current_execution
+from docket_core.dependencies.base import CompletionHandler, TaskOutcome
 from docket_core.execution import Execution
-
-if TYPE_CHECKING:
-    from docket_core.docket import Docket
 
 
 class Perpetual(CompletionHandler["Perpetual"]):
@@ -28,22 +25,17 @@ class Perpetual(CompletionHandler["Perpetual"]):
             raise ValueError(f"`every` is not negative, as {every} is")
         self.every = every
         self.automatic = automatic
-        self.args: tuple[Any, ...] = ()
-        self.kwargs: dict[str, Any] = {}
+        self._arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._cancelled = False
         self._due: datetime | timedelta | None = None
 
-    @property
-    def initial_due(self) -> datetime | timedelta | None:
-        """When the first run of an automatic task is due; None is at once."""
+    def initial_due(self, now: datetime) -> datetime | None:
+        """When the first run of an automatic task is due, seen from `now`; None is at once."""
+        del now
         return None
 
     async def __aenter__(self) -> "Perpetual":
-        execution = current_execution.get()
-        bound = self._copy()
-        bound.args = execution.args
-        bound.kwargs = execution.kwargs
-        return bound
+        return self._copy()
 
     def _copy(self) -> "Perpetual":
         return Perpetual(self.every, self.automatic)
@@ -54,8 +46,7 @@ class Perpetual(CompletionHandler["Perpetual"]):
 
     def perpetuate(self, *args: Any, **kwargs: Any) -> None:
         """Give the next run these arguments."""
-        self.args = args
-        self.kwargs = kwargs
+        self._arguments = (args, kwargs)
 
     def after(self, delay: timedelta) -> None:
         """Let the next run be due so long after this one's end."""
@@ -69,12 +60,12 @@ class Perpetual(CompletionHandler["Perpetual"]):
         """Record the next run."""
         if self._cancelled:
             return False
-        docket: Docket = execution.docket
+        args, kwargs = self._arguments if self._arguments is not None else (execution.args, execution.kwargs)
         successor = Execution(
-            docket,
+            execution.docket,
             execution.function,
-            self.args,
-            self.kwargs,
+            args,
+            kwargs,
             execution.key,
             self._due if self._due is not None else self._next(execution, outcome),
             function_name=execution.function_name,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uncalled_for import FailedDependency, resolved_dependencies
 
 from docket_core import instrumentation
-from docket_core.backend.clock import to_micros
+from docket_core.backend.clock import SECOND, to_micros
 from docket_core.backend.model import Ack
 from docket_core.codec import (
     CodecContext,
@@ -36,6 +36,7 @@ from docket_core.dependencies.base import (
 from docket_core.errors import CodecError, PayloadRefused, PayloadTooLarge
 from docket_core.execution import Execution
 from docket_core.functions import TaskFunction
+from docket_core.worker.admission import Admissions, Denied
 from docket_core.worker.log import log_end, log_start, quietly
 from docket_core.worker.run import Phase, Run, Stop
 
@@ -57,6 +58,7 @@ class Runner:
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
         self._docket = worker.docket
+        self._admissions = Admissions(worker)
 
     async def run(self, run: Run, task: TaskFunction) -> Ack:
         """Run the body and its hooks; answers the verdict. Raises nothing that a task can cause."""
@@ -90,7 +92,6 @@ class Runner:
         current_docket.set(docket)
         current_worker.set(self._worker)
         current_execution.set(execution)
-        log_start(execution, claim)
         if not instrumentation.tracing():
             return await self._run(run, execution, task)
         attributes = docket.labels() | {"docket.worker": self._worker.name} | execution.specific_labels()
@@ -108,10 +109,7 @@ class Runner:
         result: Any = None
         error: BaseException | None = None
         try:
-            if task.has_dependencies or self._worker.has_dependencies:
-                result = await self._resolve_and_call(execution, task, handlers)
-            else:
-                result = await self._call(task, execution.args, execution.kwargs)
+            result = await self._admit_and_run(run, execution, task, handlers)
         except asyncio.CancelledError:
             stopped = run.stopped or self._stopped_from_outside()
             if stopped is Stop.CANCELLED:
@@ -120,6 +118,11 @@ class Runner:
             if stopped is not None:
                 return Ack.release(run.claim)
             error = ExecutionRaised("the task raised CancelledError itself")
+        except Denied as denied:
+            if denied.ack is not None:
+                quietly(logger.debug, "%r waits: %s", execution.key, denied.reason)
+                return denied.ack
+            blocked = AdmissionBlocked(execution, denied.reason, reschedule=False)
         except AdmissionBlocked as block:
             blocked = block
         except BodyExit as exit_:
@@ -132,12 +135,31 @@ class Runner:
         data: bytes | None = None
         if error is None and blocked is None:
             try:
-                data = self._encode(execution, result)
+                data = await self._encode(run, execution, result)
             except (CodecError, PayloadTooLarge) as refused:
                 error, reason = refused, "unserializable" if isinstance(refused, CodecError) else "too large"
+            except Exception as refused:  # noqa: BLE001 - whatever a result storage raises, the task ends with it
+                error, reason = refused, "result storage"
         outcome = TaskOutcome(duration, result if error is None else None, blocked or error)
         self._fill_handlers(task, handlers)
         return await self._conclude(run, execution, outcome, handlers, data, reason)
+
+    async def _admit_and_run(self, run: Run, execution: Execution, task: TaskFunction, handlers: dict[str, Any]) -> Any:
+        if task.has_dependencies:
+            await self._admissions.admit(run, execution, task)
+        claim, labels = run.claim, self._docket.labels_of(task)
+        instrumentation.TASKS_STARTED.add(1, labels)
+        if claim.delivery > 1:
+            instrumentation.TASKS_REDELIVERED.add(1, labels)
+        instrumentation.TASK_PUNCTUALITY.record(max(0, claim.claimed_at - claim.when) / SECOND, labels)
+        log_start(execution, claim)
+        instrumentation.TASKS_RUNNING.add(1, labels)
+        try:
+            if task.has_dependencies or self._worker.has_dependencies:
+                return await self._resolve_and_call(execution, task, handlers)
+            return await self._call(task, execution.args, execution.kwargs)
+        finally:
+            instrumentation.TASKS_RUNNING.add(-1, labels)
 
     async def _conclude(
         self,
@@ -237,10 +259,12 @@ class Runner:
             quietly(logger.exception, "a hook of %s raised; what it said before counts", execution.function_name)
             return False
 
-    def _encode(self, execution: Execution, result: Any) -> bytes | None:
+    async def _encode(self, run: Run, execution: Execution, result: Any) -> bytes | None:
         docket = self._docket
         context = CodecContext(docket.name, execution.key, execution.function_name)
         data = encode_result(docket.codec, context, result)
+        if data is not None and docket.results is not None:
+            return await docket.results.put(execution.key, run.token, data)
         limit = docket.backend.capabilities.max_payload
         if data is not None and len(data) > limit:
             raise PayloadTooLarge(

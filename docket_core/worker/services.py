@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
-from docket_core.backend.clock import SECOND, Micros, to_micros
+from docket_core.backend.clock import SECOND, Micros, from_micros, to_micros
 from docket_core.backend.kit import backoff, jittered, sleep
 from docket_core.backend.model import CancelRequested, Topic
 from docket_core.dependencies.perpetual import Perpetual
@@ -32,6 +32,7 @@ class Services:
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
         self._tasks: list[asyncio.Task[None]] = []
+        self._errands: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin all of them."""
@@ -46,8 +47,20 @@ class Services:
         """End all of them."""
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        errands = [*self._tasks, *self._errands]
+        if errands:
+            await asyncio.wait(errands, timeout=1)
+
+    def spawn(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Do something once, beside what else goes on; a failure is logged."""
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._errands.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("an errand of worker %s failed: %s", self._worker.name, error)
 
     async def _persist(self, job: Callable[[], Awaitable[None]]) -> None:
         """Run `job` again and again while the store is away."""
@@ -101,12 +114,13 @@ async def seed(worker: "Worker") -> None:
     """Add every automatic task under its function's name, unless it is struck."""
     docket = worker.docket
     await docket.wait_for_strikes_loaded()
+    now = from_micros(worker.clock.now())
     for name in list(docket.tasks):
         task = docket.functions.described(name)
         perpetual = task.of_kind(Perpetual)
         if isinstance(perpetual, Perpetual) and perpetual.automatic:
             try:
-                await docket.add(name, when=perpetual.initial_due, key=name)()
+                await docket.add(name, when=perpetual.initial_due(now), key=name)()
             except BackendError:
                 raise
             except (DocketError, TypeError) as error:

@@ -22,6 +22,7 @@ from docket_core.backend.model import Ack, Acked, Claim, Verdict
 from docket_core.docket import Docket
 from docket_core.errors import BackendError, ConfigurationError
 from docket_core.functions import AnyFunction, TaskFunction
+from docket_core.results import is_reference
 from docket_core.worker.acker import Acker
 from docket_core.worker.fallback import as_fallback
 from docket_core.worker.intake import Intake
@@ -109,6 +110,7 @@ class Worker:
         self._acker: Acker | None = None
         self._leases: LeaseKeeper | None = None
         self._intake: Intake | None = None
+        self._services = Services(self)
         self._left: dict[str, int] | None = None
         self._hurry = False
         self._labels = docket.labels() | {"docket.worker": self.name}
@@ -240,7 +242,7 @@ class Worker:
         backend = self.docket.backend
         acker = self._acker = Acker(backend, self.clock, self.longest_pause, self._acked)
         leases = self._leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_if_held)
-        services = Services(self)
+        services = self._services
         stack.push_async_callback(self._retire)
         stack.push_async_callback(leases.close)
         stack.push_async_callback(acker.close)
@@ -306,22 +308,13 @@ class Worker:
 
     async def _run_one(self, run: Run) -> None:
         claim = run.claim
-        labels = self.docket.labels()
         try:
-            task = self._function_for(claim)
-            labels = self.docket.labels_of(task)
-            instrumentation.TASKS_STARTED.add(1, labels)
-            instrumentation.TASKS_RUNNING.add(1, labels)
-            if claim.delivery > 1:
-                instrumentation.TASKS_REDELIVERED.add(1, labels)
-            instrumentation.TASK_PUNCTUALITY.record(max(0, claim.claimed_at - claim.when) / SECOND, labels)
-            ack = await self._runner.run(run, task)
+            ack = await self._runner.run(run, self._function_for(claim))
         except asyncio.CancelledError:
             ack = Ack.cancel(claim, "cancelled") if run.stopped is Stop.CANCELLED else Ack.release(claim)
         except Exception as error:
             logger.exception("%s %r could not be run", claim.function, claim.key)
             ack = Ack.fail(claim, f"could not be run: {type(error).__name__}", reason="internal")
-        instrumentation.TASKS_RUNNING.add(-1, labels)
         self._busy -= 1
         if self._acker is not None:
             self._acker.put(run, ack)
@@ -345,6 +338,8 @@ class Worker:
         labels = {"docket.name": self.docket.name, "docket.task": run.claim.function}
         if reply is not Acked.ACKED:
             run.superseded = True
+            if ack.result is not None and is_reference(ack.result):
+                self._services.spawn(self._delete_result(ack.result))
             instrumentation.TASKS_SUPERSEDED.add(1, labels)
             logger.debug("the end of %r counts for nothing: %s", run.claim.key, reply.value)
             return
@@ -352,6 +347,11 @@ class Worker:
         if counter is not None:
             instrumentation.TASKS_COMPLETED.add(1, labels)
             counter.add(1, labels)
+
+    async def _delete_result(self, reference: bytes) -> None:
+        """The ack of a result that is kept elsewhere was lost: nobody will ask for it."""
+        if self.docket.results is not None:
+            await self.docket.results.delete(reference)
 
     def _stop_if_held(self, run: Run, why: Stop) -> None:
         if run.claim.token in self._runs:

@@ -1,0 +1,113 @@
+"""Asks for a run's permits, all in one step, and says what their answer means for the run."""
+
+from typing import TYPE_CHECKING
+
+from docket_core.backend.kit import backoff, sleep
+from docket_core.backend.model import Ack, Permit, PermitRequest, PermitStatus, Released
+from docket_core.batching import Batcher
+from docket_core.dependencies.admission import Admission
+from docket_core.errors import BackendError
+from docket_core.execution import Execution
+from docket_core.functions import TaskFunction
+from docket_core.worker.run import Run
+
+if TYPE_CHECKING:
+    from docket_core.docket import Docket
+    from docket_core.worker.worker import Worker
+
+Plan = tuple[tuple[Admission, str | None], ...]
+FIRST_PAUSE = 50_000
+"""The first pause while the store is away, in microseconds."""
+
+
+class Denied(Exception):
+    """The run must not start now: `ack` ends this grant, unless it is dropped for good.
+
+    Args:
+        reason: why, in a word.
+        ack: how this grant ends; None ends the run as CANCELLED, after its hooks.
+    """
+
+    def __init__(self, reason: str, ack: Ack | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.ack = ack
+
+
+class Admissions:
+    """The permits of one worker's runs; runs that ask at the same time share a round trip."""
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+        self._docket: Docket = worker.docket
+        self._plans: dict[TaskFunction, Plan] = {}
+        self._acquire = Batcher[list[PermitRequest], list[Permit]](self._acquire_groups, limit=100)
+        self._release = Batcher[PermitRequest, Released](self._release_all)
+
+    async def admit(self, run: Run, execution: Execution, task: TaskFunction) -> None:
+        """Return if the run may start.
+
+        Raises:
+            Denied: it may not.
+        """
+        plan = self._plans.get(task)
+        if plan is None:
+            plan = self._plans[task] = _plan(task)
+        asked: list[tuple[Admission, PermitRequest]] = []
+        for admission, parameter in plan:
+            request = admission.request(execution, run.claim, parameter)
+            if request is not None:
+                asked.append((admission, request))
+        if asked:
+            permits = await self._ask([request for _, request in asked])
+            await self._judge(run, asked, permits)
+
+    async def _judge(self, run: Run, asked: list[tuple[Admission, PermitRequest]], permits: list[Permit]) -> None:
+        status = permits[0].status
+        if status in (PermitStatus.LOST, PermitStatus.REFUSED):
+            run.superseded = status is PermitStatus.LOST
+            raise Denied("its claim is not current", Ack.release(run.claim))
+        if status is PermitStatus.DENIED:
+            admission, request = next(pair for pair in asked if pair[1].gate.name == permits[0].gate)
+            raise Denied(admission.kind, Ack.park(run.claim, request) if admission.parks else None)
+        for (admission, request), permit in zip(asked, permits, strict=True):
+            if not admission.settles:
+                continue
+            if permit.status is not PermitStatus.LAPSED:
+                await self._give_back([other for _, other in asked if other is not request])
+                raise Denied(admission.kind, Ack.postpone(run.claim, when=permit.until))
+            await self._give_back([request])
+
+    async def _ask(self, requests: list[PermitRequest]) -> list[Permit]:
+        """Ask until the store answers: asking again is answered HELD."""
+        tries = 0
+        while True:
+            try:
+                return await self._acquire(requests)
+            except BackendError:
+                tries += 1
+                await sleep(self._worker.clock, backoff(tries, FIRST_PAUSE, self._worker.longest_pause))
+
+    async def _give_back(self, requests: list[PermitRequest]) -> None:
+        for request in requests:
+            if not request.bound:
+                await self._release(request)
+
+    async def _acquire_groups(self, groups: list[list[PermitRequest]]) -> list[list[Permit]]:
+        permits = iter(await self._docket.backend.acquire([request for group in groups for request in group]))
+        return [[next(permits) for _ in group] for group in groups]
+
+    async def _release_all(self, requests: list[PermitRequest]) -> list[Released]:
+        return list(await self._docket.backend.release(requests))
+
+
+def _plan(task: TaskFunction) -> Plan:
+    """The limits that a task declares, with the parameter that each is annotated on."""
+    declared = [(dependency, None) for dependency in task.dependencies.values() if isinstance(dependency, Admission)]
+    annotated = [
+        (dependency, name)
+        for name, dependencies in task.annotated.items()
+        for dependency in dependencies
+        if isinstance(dependency, Admission)
+    ]
+    return (*declared, *annotated)
