@@ -1,8 +1,11 @@
 """The stores that tests run against, by name; a backend that arrives adds its own here."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.support.servers import redis
 
 
 class Store(NamedTuple):
@@ -13,7 +16,19 @@ class Store(NamedTuple):
     """Its URL, given a folder of this run's own."""
 
 
+def _redis() -> list[Store]:
+    """Every version of the server that is here, and one that somebody else runs for the tests."""
+    stores = [Store(f"redis-{release}", partial(_shared_redis, release)) for release in redis.binaries()]
+    outside = redis.outside_url()
+    return stores if outside is None else [*stores, Store("redis-outside", lambda _: outside)]
+
+
+def _shared_redis(release: str, _: Path) -> str:
+    return redis.shared_url(release)
+
+
 STORES = (
     Store("memory", lambda folder: f"memory://{folder.name}"),
     Store("sqlite", lambda folder: f"sqlite:///{folder / 'docket.db'}?synchronous=normal"),
+    *_redis(),
 )

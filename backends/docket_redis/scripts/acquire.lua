@@ -46,7 +46,7 @@ local function deny(request)
     local pushed = now + tonumber(request[4])
     for _, holder in ipairs(call('ZRANGEBYSCORE', P..'g:'..gate, '('..int(now), '('..int(pushed))) do
       local info = call('HGET', P..'gh:'..gate, holder) or ''
-      if not string.find(info, '^%a*b%a*\31') then call('ZADD', P..'g:'..gate, int(pushed), holder) end
+      if not string.find(info, '^%a*[br]%a*\31') then call('ZADD', P..'g:'..gate, int(pushed), holder) end
     end
   end
   return earliest_expiry(gate)

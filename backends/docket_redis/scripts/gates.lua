@@ -22,13 +22,21 @@ local function is_live(gate, holder)
   return expiry > now and expiry or nil
 end
 
--- A permit may be free: those who wait for work of the parked functions are to look.
-local function wake(gate)
+-- A permit may be free from `moment` on: those who wait for work of the parked functions are to look.
+local function wake(gate, moment)
   gates[gate] = true
   for _, fn in ipairs(call('SMEMBERS', P..'pf:'..gate)) do
-    call('ZADD', P..'pw:'..fn, 'LT', int(now), gate)
+    call('ZADD', P..'pw:'..fn, 'LT', int(moment or now), gate)
     touched[fn] = true
   end
+end
+
+-- Sets the expiry of a permit; the lower bounds of the gate go with it if it comes earlier than it would have.
+local function expire_at(gate, holder, expiry)
+  local before = tonumber(call('ZSCORE', P..'g:'..gate, holder) or 0)
+  call('ZADD', P..'g:'..gate, int(expiry), holder)
+  gates[gate] = true
+  if before > expiry then wake(gate, expiry) end
 end
 
 -- What has expired counts no more; it is remembered while its run is live. Bounded.
@@ -63,9 +71,8 @@ local function permits_of(key, part)
 end
 
 local function put_permit(key, part, gate, holder, expiry, flags)
-  call('ZADD', P..'g:'..gate, int(expiry), holder)
+  expire_at(gate, holder, expiry)
   call('HSET', P..'gh:'..gate, holder, flags..SEP..key..SEP..part.r)
-  gates[gate] = true
   local entry = gate..SEP..holder..END
   if not string.find(END..(part.pm or ''), END..entry, 1, true) then part.pm = (part.pm or '')..entry end
 end

@@ -90,6 +90,7 @@ local function drop_last(key, last)
   call('DEL', P..'z:'..key)
   call('ZREM', P..'ex', key)
   if last.x then call('DEL', blob(key, last.r)) end
+  if call('EXISTS', P..'h:'..key) == 1 then call('HSET', P..'h:'..key, 'gm', last.g) end
   forget(key, last.n)
 end
 

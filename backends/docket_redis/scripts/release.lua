@@ -5,10 +5,6 @@ for o = 3, #A, 4 do
   local key, mine, gate, holder = A[o], A[o + 1], A[o + 2], A[o + 3]
   local name = P..'t:'..key
   local part = load(name)
-  if not part or part.t ~= mine then
-    name = P..'h:'..key
-    part = load(name)
-  end
   if not part or part.t ~= mine or tonumber(part.l) <= now then
     out[#out + 1] = 'L'
   else

@@ -20,10 +20,7 @@ for o = 4, #A, 2 do
       if part.c then call('ZADD', P..'lx', int(expires), 'c'..key) end
     end
     for _, permit in ipairs(permits_of(key, part)) do
-      if string.find(permit[3], '[br]') then
-        call('ZADD', P..'g:'..permit[1], int(expires), permit[2])
-        gates[permit[1]] = true
-      end
+      if string.find(permit[3], '[br]') then expire_at(permit[1], permit[2], expires) end
     end
     out[#out + 1] = part.c and 'C' or 'R'
   end
