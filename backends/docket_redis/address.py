@@ -48,6 +48,7 @@ def address_of(url: BackendURL, options: Mapping[str, OptionValue | None]) -> Ad
     userinfo, _, hosts = parts.netloc.rpartition("@")
     username, colon, password = userinfo.partition(":")
     path = unquote(parts.path)
+    nodes: tuple[Node, ...]
     if parts.scheme == "unix":
         if hosts or not path:
             raise ConfigurationError(f"{url.redacted!r} names no socket; it has the form unix:///path/to/redis.sock")

@@ -55,7 +55,7 @@ PORTION = 500
 
 
 class RedisBackend:
-    """One user of a docket on a Redis server: a connection for its calls, and one that listens once something is waited for."""
+    """One user of a docket on a Redis server, with a connection for its calls and one that listens once it waits."""
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
@@ -202,6 +202,7 @@ class RedisBackend:
     async def clear(self) -> int:
         mark, after, cleared = b"", b"", 0
         while True:
+            portion: int
             mark, after, portion = await self._client.run("clear", mark, after, PORTION)
             cleared += portion
             if not after:
@@ -211,7 +212,7 @@ class RedisBackend:
         removed = 0
         while removed < limit:
             portion = min(PORTION, limit - removed)
-            now_removed = await self._client.run("prune", portion)
+            now_removed: int = await self._client.run("prune", portion)
             removed += now_removed
             if now_removed < portion:
                 break

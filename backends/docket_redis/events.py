@@ -158,7 +158,7 @@ class StrikeReader:
                     await self._news.wait()
 
     async def _history(self) -> tuple[int, list[StrikeRule]]:
-        """The newest number that was given out, and the rules in force at that moment; waits for a server that is away."""
+        """The newest number given out, and the rules in force at that moment; waits for a server that is away."""
         attempt = 0
         while True:
             await self._hub.confirmed([STRIKES])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, cast
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff
@@ -140,12 +140,15 @@ class Hub:
 
     def _push(self, reply: Reply) -> None:
         self._last_heard = asyncio.get_running_loop().time()
-        if not isinstance(reply, list) or len(reply) != 3 or not isinstance(reply[1], bytes):  # such as a pong
+        if not isinstance(reply, list):  # an error, such as one about an account's channels
             return
-        kind, channel = reply[0], reply[1].decode(errors="replace")[len(self._client.prefix) :]
+        told = cast("list[bytes]", reply)
+        if told[0] not in {b"message", b"subscribe"}:
+            return
+        kind, channel = told[0], told[1].decode(errors="replace")[len(self._client.prefix) :]
         if kind == b"message":
             for listener in tuple(self._wanted.get(channel, ())):
-                listener.heard(channel, reply[2])
+                listener.heard(channel, told[2])
         elif kind == b"subscribe" and channel in self._wanted:
             self._confirmed.add(channel)
             for changed in self._waiting:

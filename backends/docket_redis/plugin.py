@@ -22,7 +22,9 @@ def docket_core_backend() -> BackendPlugin:
             "db": Option(whole_number(0), None, "the number of the database, unless the URL's path names it"),
             "timeout": Option(whole_number(1), 5, "seconds without an answer after which the server counts as away"),
             "ssl_ca_certs": Option(str, None, "a file of certificates to trust instead of the system's"),
-            "ssl_cert_reqs": Option(one_of("required", "none"), "required", "whether the server's certificate is checked"),
+            "ssl_cert_reqs": Option(
+                one_of("required", "none"), "required", "whether the server's certificate is checked"
+            ),
         },
         driver="hiredis",
         extra="docket-core[redis]",

@@ -69,10 +69,8 @@ def _live(fields: Fields, outside: bytes, now: Micros) -> Live:
     payload, headers = _content(fields, outside)
     when = int(fields[b"w"])
     running = fields[b"s"] == b"r"
-    if running:
-        state = State.RUNNING
-    else:
-        state = State.QUEUED if fields[b"s"] == b"q" and when <= now else State.SCHEDULED
+    ready = fields[b"s"] == b"q" and when <= now
+    state = State.RUNNING if running else State.QUEUED if ready else State.SCHEDULED
     return Live(
         state,
         fields[b"f"].decode(),

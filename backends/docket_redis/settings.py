@@ -30,7 +30,9 @@ async def check_server(client: Client, shown_url: str) -> Durability:
     try:
         facts = _facts(await client.call("INFO"))
     except BackendError as error:
-        logger.warning("%s does not tell how it is set up; tasks are as durable as it happens to be: %s", shown_url, error)
+        logger.warning(
+            "%s does not tell how it is set up; tasks are as durable as it happens to be: %s", shown_url, error
+        )
         return Durability.PROCESS
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
     if version < _OLDEST:

@@ -29,7 +29,7 @@ class StoreClock:
         return loop.call_later(max(0.0, (when - self.now()) / SECOND), callback)
 
     def learn(self, sent: Micros, store: Micros, received: Micros) -> None:
-        """The server's time was `store` somewhere between two moments of the host's; the closest pair counts longest."""
+        """The server's time was `store` between two moments of the host's; the closest pair counts longest."""
         doubt = received - sent
         if self._doubt is None or doubt <= self._doubt:
             self._doubt, self._offset = doubt, store - (sent + received) // 2

@@ -132,7 +132,10 @@ def claims(values: Sequence[bytes], now: Micros, lease_until: Micros) -> list[Cl
 
 def ended(values: Sequence[bytes]) -> list[Ended]:
     texts = [value.decode() for value in values]
-    return [Ended(*texts[at : at + 3], STATES[texts[at + 3]], texts[at + 4]) for at in range(0, len(texts), 5)]
+    return [
+        Ended(texts[at], texts[at + 1], texts[at + 2], STATES[texts[at + 3]], texts[at + 4])
+        for at in range(0, len(texts), 5)
+    ]
 
 
 def ack_arguments(ack: Ack) -> list[Argument]:

@@ -20,15 +20,23 @@ def _redis() -> list[Store]:
     """Every version of the server that is here, and one that somebody else runs for the tests."""
     stores = [Store(f"redis-{release}", partial(_shared_redis, release)) for release in redis.binaries()]
     outside = redis.outside_url()
-    return stores if outside is None else [*stores, Store("redis-outside", lambda _: outside)]
+    return stores if outside is None else [*stores, Store("redis-outside", partial(_given, outside))]
+
+
+def _given(url: str, _: Path) -> str:
+    return url
 
 
 def _shared_redis(release: str, _: Path) -> str:
     return redis.shared_url(release)
 
 
-STORES = (
-    Store("memory", lambda folder: f"memory://{folder.name}"),
-    Store("sqlite", lambda folder: f"sqlite:///{folder / 'docket.db'}?synchronous=normal"),
-    *_redis(),
-)
+def _memory(folder: Path) -> str:
+    return f"memory://{folder.name}"
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder / 'docket.db'}?synchronous=normal"
+
+
+STORES = (Store("memory", _memory), Store("sqlite", _sqlite), *_redis())

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,9 +50,9 @@ class RedisServer:
     def unix_url(self) -> str:
         return f"unix://{self.socket_path}"
 
-    def client(self, **options: str) -> "redis.Redis[bytes]":
+    def client(self, username: str | None = None, password: str | None = None) -> redis.Redis:
         """A client for the test itself."""
-        return redis.Redis(host="127.0.0.1", port=self.port, **options)  # type: ignore[arg-type, return-value]
+        return redis.Redis(host="127.0.0.1", port=self.port, username=username, password=password)
 
     def __enter__(self) -> Self:
         self.start()
@@ -166,6 +167,17 @@ def shared_url(release: str) -> str:
 def outside_url() -> str | None:
     """A server that somebody else has started for the tests."""
     return os.environ.get("DOCKET_TEST_REDIS_URL")
+
+
+def closing_connections(url: str) -> Callable[[], Awaitable[None]]:
+    """A way to have the server at `url` close all connections but the one that asks for it."""
+
+    async def close() -> None:
+        with redis.Redis.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType]
+            for kind in ("normal", "pubsub"):
+                client.execute_command("CLIENT", "KILL", "TYPE", kind)  # pyright: ignore[reportUnknownMemberType]
+
+    return close
 
 
 def _answers(port: int) -> bool:
