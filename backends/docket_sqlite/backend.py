@@ -45,7 +45,6 @@ from docket_sqlite.claiming import Grants
 from docket_sqlite.connection import File
 from docket_sqlite.desk import Desk
 from docket_sqlite.hub import Hub
-from docket_sqlite.joining import join
 from docket_sqlite.news import News
 from docket_sqlite.strikes import StrikeReader, strike
 from docket_sqlite.subscription import Subscription
@@ -92,7 +91,8 @@ class SqliteBackend:
 
     @property
     def url(self) -> str:
-        return self._opening.url.redacted
+        """With the absolute path, whatever directory the relative one was meant in."""
+        return self._file.url
 
     @property
     def clock(self) -> Clock:
@@ -222,6 +222,8 @@ class SqliteBackend:
             await self._hub.unsubscribe(subscription)
 
     def join(self, connection: object) -> AbstractAsyncContextManager[Enqueuer]:
+        from docket_sqlite.joining import join  # noqa: PLC0415 - SQLAlchemy's and aiosqlite's loops: only who joins pays
+
         return join(connection, self._file, self._opening, self._clock)
 
     async def _write(

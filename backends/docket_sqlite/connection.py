@@ -27,6 +27,8 @@ class File:
 
     def __init__(self, url: BackendURL, synchronous: str, busy_timeout: float, max_size: int | None) -> None:
         self.path = _path_of(url)
+        _, question, options = url.redacted.partition("?")
+        self.url = f"{url.scheme}:///{self.path}{question}{options}"
         self.synchronous = synchronous
         self.busy_timeout = busy_timeout
         self.max_size = max_size
