@@ -1,6 +1,6 @@
 """The two threads of an instance: one that writes, one that reads."""
 
-import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -8,7 +8,7 @@ from docket_core.backend.clock import Clock
 from docket_core.backend.hookspecs import Opening
 from docket_core.errors import BackendUnavailable
 from docket_sqlite.connection import File
-from docket_sqlite.lane import Lane
+from docket_sqlite.lane import Lane, Outcome, resolve
 from docket_sqlite.news import News
 from docket_sqlite.readers import Reader
 from docket_sqlite.transaction import Executor, Transaction
@@ -26,8 +26,9 @@ class Desk:
     def __init__(self, opening: Opening, file: File, clock: Clock, hear: Callable[[News], None]) -> None:
         self._file = file
         self._hear = hear
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._writer = Writer(file, opening.name, clock, opening.retention, opening.max_payload, self._tell)
+        self._news: deque[News] = deque()
+        """Left by the writing thread for the event loop."""
+        self._writer = Writer(file, opening.name, clock, opening.retention, opening.max_payload, self._news.append)
         self._writes: Lane[Transaction] | None = None
         self._reads: Lane[Executor] | None = None
         self._closed = False
@@ -52,9 +53,8 @@ class Desk:
         Raises:
             DocketError: it says what stands against it.
         """
-        self._loop = asyncio.get_running_loop()
         self._closed, self._reads = False, None
-        self._writes = Lane("docket-sqlite-writer", self._writer.run, self._writer.close)
+        self._writes = Lane("docket-sqlite-writer", self._writer.run, self._writer.close, self._deliver)
         try:
             await self.write(_nothing)
         except BaseException:
@@ -87,12 +87,14 @@ class Desk:
             if self._closed:
                 raise BackendUnavailable("this backend is closed")
             reader = Reader(self._file)
-            self._reads = Lane("docket-sqlite-reader", reader.run, reader.close)
+            self._reads = Lane("docket-sqlite-reader", reader.run, reader.close, resolve)
         return await self._reads.submit(work)
 
-    def _tell(self, news: News) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._hear, news)
+    def _deliver(self, outcomes: list[Outcome]) -> None:
+        """The news of these commits first, then their answers: one call into the event loop for both."""
+        while self._news:
+            self._hear(self._news.popleft())
+        resolve(outcomes)
 
 
 def _nothing(_: Transaction) -> None:

@@ -36,9 +36,17 @@ class Lane(Generic[Context]):
 
     MOST_TOGETHER = 64
 
-    def __init__(self, name: str, run: Callable[[list[Job]], list[Outcome]], close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[list[Job]], list[Outcome]],
+        close: Callable[[], None],
+        deliver: Callable[[list[Outcome]], None],
+    ) -> None:
         self._run = run
         self._close = close
+        self._deliver = deliver
+        """Runs on the event loop; `resolve`, and what else is to be done there."""
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._ended = self._loop.create_future()
@@ -72,7 +80,7 @@ class Lane(Generic[Context]):
             while going:
                 jobs, going = self._gather()
                 if jobs:
-                    self._hand_back(self._run(jobs))
+                    self._call(self._deliver, self._run(jobs))
         finally:
             self._close()
             self._call(self._end)
@@ -91,9 +99,6 @@ class Lane(Generic[Context]):
                 return jobs, True
         return jobs, False
 
-    def _hand_back(self, outcomes: list[Outcome]) -> None:
-        self._call(_resolve, outcomes)
-
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
@@ -105,7 +110,8 @@ class Lane(Generic[Context]):
             self._ended.set_result(None)
 
 
-def _resolve(outcomes: list[Outcome]) -> None:
+def resolve(outcomes: list[Outcome]) -> None:
+    """Tell those who wait how their jobs ended."""
     for future, result, error in outcomes:
         if future.done():
             continue

@@ -16,10 +16,12 @@ from docket_sqlite.lane import Job, Outcome
 from docket_sqlite.listeners import Listener, Sender
 from docket_sqlite.news import News
 from docket_sqlite.room import Room
-from docket_sqlite.transaction import OwnConnection, Transaction
+from docket_sqlite.transaction import Counters, OwnConnection, Transaction
 
 LISTENERS = "SELECT port, events, secret FROM docket_listeners WHERE docket = ? AND expires_at > ?"
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.01
+LONGEST_GROUP = 0.05
+"""Seconds after which a transaction takes no further operation in: others want the lock too."""
 PRUNED_FOR_ROOM = 1000
 _LOOK_AGAIN = 0.5
 """Seconds after which the file at the path is compared with the one that is open."""
@@ -58,6 +60,8 @@ class Writer:
         self._looked_at = 0.0
         self._version = -1
         self._listeners: list[Listener] = []
+        self._counters: Counters | None = None
+        """As this instance left them; None if another may have changed them since."""
 
     @property
     def docket(self) -> int:
@@ -86,7 +90,14 @@ class Writer:
             self._connection = None
 
     def run(self, jobs: list[Job]) -> list[Outcome]:
-        """Run jobs in one transaction; if that fails, each in one of its own."""
+        """Run jobs in as few transactions as keep the lock for a short time only; answers when all are done."""
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(jobs):
+            outcomes += self._run_some(jobs[len(outcomes) :])
+        return outcomes
+
+    def _run_some(self, jobs: list[Job]) -> list[Outcome]:
+        """Run the first of these jobs in one transaction; if that fails, each in one of its own."""
         try:
             connection = self._begin()
         except Exception as error:  # noqa: BLE001 - it is the answer to whoever submitted the jobs
@@ -95,7 +106,7 @@ class Writer:
             return self._commit(connection, jobs)
         except Exception as error:  # noqa: BLE001
             if len(jobs) > 1:
-                return [outcome for job in jobs for outcome in self.run([job])]
+                return [outcome for job in jobs for outcome in self._run_some([job])]
             return [self._again(jobs[0], error)]
 
     def _again(self, job: Job, error: Exception) -> Outcome:
@@ -122,6 +133,8 @@ class Writer:
         return Outcome(job.future, None, told or error)
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Outcome]:
+        """One transaction: at least the first of these jobs, and as many as a short time allows."""
+        began = time.monotonic()
         try:
             tx = self._transaction()
             outcomes: list[Outcome] = []
@@ -130,13 +143,16 @@ class Writer:
                 outcomes.append(Outcome(job.future, job.work(tx), None))
                 if tx.gates:
                     settle(tx)
-            tx.save()
+                if time.monotonic() - began > LONGEST_GROUP:
+                    break
+            counters = tx.save()
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # SQLite ends it by itself on a full disk
                 connection.execute("ROLLBACK")
             self._version = -1
             raise
+        self._counters = counters
         if tx.wanted_here is not None:
             self._events_wanted = tx.wanted_here
         if tx.news:
@@ -182,6 +198,7 @@ class Writer:
             rows = executor.execute(LISTENERS, (self._docket, int(time.time())))
             self._listeners = [Listener(port, bool(events), secret) for port, events, secret in rows]
             self._version = version
+            self._counters = None
         room.begin()
         others = [listener for listener in self._listeners if listener.port != self.port]
         self._listeners = others
@@ -192,4 +209,5 @@ class Writer:
             max_payload=self._max_payload,
             listening=self._events_wanted or any(listener.events for listener in others),
             is_full=room.refusal,
+            counters=self._counters,
         )
