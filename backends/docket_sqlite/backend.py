@@ -147,13 +147,15 @@ class SqliteBackend:
         max_deliveries: int | None = None,
     ) -> Claimed:
         await self._hub.listen()
-        return await self._desk.write(lambda tx: Grants(tx, worker, limit, lease, max_deliveries).claim(functions))
+        return await self._desk.write(
+            lambda tx: Grants(tx, worker, limit, lease, max_deliveries).claim(functions), synced=False
+        )
 
     async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
         await self._hub.wait(functions, since if isinstance(since, int) else 0, until)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
-        return await self._write(claims, lambda tx, portion: acking.renew(tx, portion, lease))
+        return await self._write(claims, lambda tx, portion: acking.renew(tx, portion, lease), synced=False)
 
     async def ack(self, acks: Sequence[Ack]) -> Sequence[Acked]:
         return await self._write(acks, acking.ack)
@@ -170,16 +172,16 @@ class SqliteBackend:
         return cleared
 
     async def prune(self, limit: int) -> int:
-        return await self._desk.write(lambda tx: ending.prune(tx, limit))
+        return await self._desk.write(lambda tx: ending.prune(tx, limit), synced=False)
 
     async def acquire(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
-        return await self._write_portion(requests, permits.acquire) if requests else []
+        return await self._write_portion(requests, permits.acquire, synced=False) if requests else []
 
     async def release(self, requests: Sequence[PermitRequest]) -> Sequence[Released]:
-        return await self._write(requests, permits.release)
+        return await self._write(requests, permits.release, synced=False)
 
     async def progress(self, updates: Sequence[ProgressUpdate]) -> Sequence[ProgressReply]:
-        return await self._write(updates, acking.progress)
+        return await self._write(updates, acking.progress, synced=False)
 
     async def get(self, keys: Sequence[str]) -> Sequence[Record | None]:
         if not keys:
@@ -196,10 +198,12 @@ class SqliteBackend:
 
     async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
         names = json.dumps(sorted(functions))
-        await self._desk.write(lambda tx: tx.execute(BEAT, (tx.docket, worker, names, tx.now, tx.now + ttl)))
+        await self._desk.write(
+            lambda tx: tx.execute(BEAT, (tx.docket, worker, names, tx.now, tx.now + ttl)), synced=False
+        )
 
     async def retire(self, worker: str) -> None:
-        await self._desk.write(lambda tx: tx.execute(RETIRE, (tx.docket, worker)))
+        await self._desk.write(lambda tx: tx.execute(RETIRE, (tx.docket, worker)), synced=False)
 
     async def workers(self, function: str | None = None) -> Sequence[WorkerRecord]:
         return await self._desk.read(
@@ -235,18 +239,26 @@ class SqliteBackend:
         return join(connection, self._file, self._opening, self._clock)
 
     async def _write(
-        self, items: Sequence[_Item], work: Callable[[Transaction, Sequence[_Item]], Sequence[_Result]]
+        self,
+        items: Sequence[_Item],
+        work: Callable[[Transaction, Sequence[_Item]], Sequence[_Result]],
+        *,
+        synced: bool = True,
     ) -> Sequence[_Result]:
         """Apply items in their order, in portions that keep the lock for a short time only."""
         answers: list[_Result] = []
         for portion in _portions(items):
-            answers += await self._write_portion(portion, work)
+            answers += await self._write_portion(portion, work, synced=synced)
         return answers
 
     async def _write_portion(
-        self, items: Sequence[_Item], work: Callable[[Transaction, Sequence[_Item]], Sequence[_Result]]
+        self,
+        items: Sequence[_Item],
+        work: Callable[[Transaction, Sequence[_Item]], Sequence[_Result]],
+        *,
+        synced: bool,
     ) -> Sequence[_Result]:
-        return await self._desk.write(lambda tx: work(tx, items))
+        return await self._desk.write(lambda tx: work(tx, items), synced=synced)
 
     def _hear(self, news: News) -> None:
         self._hub.hear(news)

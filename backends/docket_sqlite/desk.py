@@ -73,11 +73,15 @@ class Desk:
             if lane is not None:
                 await lane.close()
 
-    async def write(self, work: Callable[[Transaction], _Result]) -> _Result:
-        """Run `work` in a write transaction; answers after its commit."""
+    async def write(self, work: Callable[[Transaction], _Result], *, synced: bool = True) -> _Result:
+        """Run `work` in a write transaction; answers after its commit.
+
+        Not `synced`: it may be lost with the machine. That is right for what only says who works on what just now,
+        since then all who worked are lost as well; and whatever is synced later takes with it all that was before.
+        """
         if self._writes is None:
             raise BackendUnavailable("this backend is not open")
-        return await self._writes.submit(work)
+        return await self._writes.submit(work, synced=synced)
 
     async def read(self, work: Callable[[Executor], _Result]) -> _Result:
         """Run `work`, which writes nothing, on a snapshot."""

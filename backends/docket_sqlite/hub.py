@@ -89,7 +89,7 @@ class Hub(asyncio.DatagramProtocol):
         """Write, or renew, that this instance listens; once this is committed every later change is told."""
         wanted = bool(self._subscriptions or self._strike_readers)
         port, secret = self._desk.port, self._secret
-        await self._desk.write(lambda tx: listeners.announce(tx, port, secret, events=wanted))
+        await self._desk.write(lambda tx: listeners.announce(tx, port, secret, events=wanted), synced=False)
 
     async def wait(self, functions: AbstractSet[str] | None, since: int, until: Micros | None) -> None:
         """Sleep until there may be something to claim."""
@@ -174,7 +174,7 @@ class Hub(asyncio.DatagramProtocol):
             self._transport.abort()
             port = self._desk.port
             with suppress(DocketError):
-                await self._desk.write(lambda tx: listeners.leave(tx, port))
+                await self._desk.write(lambda tx: listeners.leave(tx, port), synced=False)
 
     # --- news -------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ class Job(NamedTuple):
 
     work: Callable[[Any], Any]
     future: "asyncio.Future[Any]"
+    synced: bool = True
+    """Whether what it writes must be on the disk before it is answered, where the file is kept so."""
 
 
 class Outcome(NamedTuple):
@@ -54,7 +56,7 @@ class Lane(Generic[Context]):
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Context], _Result]) -> "asyncio.Future[_Result]":
+    def submit(self, work: Callable[[Context], _Result], *, synced: bool = True) -> "asyncio.Future[_Result]":
         """Have `work` done in the thread; its outcome comes by the future.
 
         Raises:
@@ -63,7 +65,7 @@ class Lane(Generic[Context]):
         if self._closing:
             raise BackendUnavailable("this backend is closed")
         future: asyncio.Future[_Result] = self._loop.create_future()
-        self._jobs.put(Job(work, future))
+        self._jobs.put(Job(work, future, synced))
         return future
 
     async def close(self) -> None:

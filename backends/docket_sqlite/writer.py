@@ -58,6 +58,7 @@ class Writer:
         self._docket = 0
         self._identity: tuple[int, int] | None = None
         self._looked_at = 0.0
+        self._level = file.synchronous
         self._version = -1
         self._listeners: list[Listener] = []
         self._counters: Counters | None = None
@@ -80,6 +81,7 @@ class Writer:
         self._executor = OwnConnection(connection)
         self._room = Room(self._executor, self._file)
         self._identity = self._file.identity()
+        self._level = self._file.synchronous
         self._version = -1
 
     def close(self) -> None:
@@ -99,7 +101,7 @@ class Writer:
     def _run_some(self, jobs: list[Job]) -> list[Outcome]:
         """Run the first of these jobs in one transaction; if that fails, each in one of its own."""
         try:
-            connection = self._begin()
+            connection = self._begin(synced=any(job.synced for job in jobs))
         except Exception as error:  # noqa: BLE001 - it is the answer to whoever submitted the jobs
             return [self._failed(job, error) for job in jobs]
         try:
@@ -160,8 +162,12 @@ class Writer:
             self._tell(tx.news)
         return outcomes
 
-    def _begin(self) -> sqlite3.Connection:
+    def _begin(self, *, synced: bool = True) -> sqlite3.Connection:
         connection = self._usable()
+        level = self._file.synchronous if synced else "normal"
+        if level != self._level:  # outside of a transaction only
+            connection.execute(f"PRAGMA synchronous = {level}")
+            self._level = level
         began = time.monotonic()
         pause = _SHORTEST_PAUSE
         while True:
