@@ -80,6 +80,10 @@ class Writer:
         connection.execute("PRAGMA busy_timeout = 0")  # `_begin` waits by itself, in finer steps
         self._executor = OwnConnection(connection)
         self._room = Room(self._executor, self._file)
+        if self._identity is not None:  # opened again: who listens must look, and say anew that they listen
+            news = News()
+            news.lost = True
+            self._tell(news)
         self._identity = self._file.identity()
         self._level = self._file.synchronous
         self._version = -1
