@@ -36,7 +36,10 @@ async def put_through(backend: type[Sound], requirement: str) -> None:
         backend.disrupted = True
 
     async with Subject(opener_of(backend), clock, advance, disrupt) as subject:
-        await method(subject, *arguments)
+        try:
+            await method(subject, *arguments)
+        finally:
+            backend.disrupted = False
 
 
 @pytest.fixture
