@@ -317,9 +317,7 @@ def profile(examples: int = 40) -> settings:
 
 def affordable(opener: OpenBackend) -> int:
     """How many histories fit into some ten seconds, from a few to forty, as quick as this backend is now."""
-    Side(
-        opener, f"history-{uuid4().hex}", ManualClock(), SECOND
-    ).close()  # what only the first has to make is there now
+    Side(opener, f"history-{uuid4().hex}", ManualClock(), SECOND).close()  # makes what only the first has to
     began = time.perf_counter()
     side = Side(opener, f"history-{uuid4().hex}", ManualClock(), SECOND)
     for number in range(15):
