@@ -12,7 +12,7 @@ from tests.support.stores import STORES, Store
 
 @pytest.fixture(scope="session", params=STORES, ids=lambda store: store.name)
 def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Each store in turn."""
+    """Each store in turn; every test has a docket of its own in it."""
     store = cast("Store", request.param)
     return store.url(tmp_path_factory.mktemp(store.name))
 
