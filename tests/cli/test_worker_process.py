@@ -54,7 +54,8 @@ async def add(url: str, function: str, key: str, *args: object) -> None:
     def stand_in(*args: object) -> None: ...
 
     async with Docket(url=url) as docket:
-        docket.register(stand_in, names=[function])
+        if function not in docket.tasks:
+            docket.register(stand_in, names=[function])
         await docket.add(function, key=key)(*args)
 
 
@@ -183,3 +184,18 @@ def test_automatic_tasks_give_a_worker_in_memory_something_to_do(tmp_path: Path)
     said = run("worker", "--tasks", "jobs:beats", "--until-finished", "--url", "memory://beats", cwd=tmp_path)
     assert said.code == 0
     assert said.out == "beat\n"
+
+
+@needs_signals
+def test_metrics_are_served(url: str, started: Starter) -> None:
+    pytest.importorskip("opentelemetry.exporter.prometheus", reason="the extra 'metrics' is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    worker = started("worker", "--metrics-port", str(port), "--url", url)
+    said_line(worker, "starts on")
+    asyncio.run(add(url, "trace", "t", "hello"))
+    said_line(worker, "succeeded")
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert b'docket_tasks_started_total{docket_name="docket",docket_task="trace"' in answer.read()
+    worker.terminate()
+    assert worker.wait(20) == 0
