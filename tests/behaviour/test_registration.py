@@ -174,3 +174,12 @@ async def test_a_closed_docket_says_so(docket_url: str) -> None:
         pass
     with pytest.raises(RuntimeError, match="not open"):
         await docket.snapshot()
+
+
+async def test_a_closed_docket_can_be_opened_again(docket_url: str) -> None:
+    docket = Docket("orders", docket_url)
+    for name in ("ann", "bob"):
+        async with docket:
+            execution = await docket.add(greet)(name)
+            await work_off(docket)
+            assert await execution.get_result() == f"hello {name}"
