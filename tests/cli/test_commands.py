@@ -18,7 +18,7 @@ async def work(url: str) -> None:
         await worker.run_until_finished()
 
 
-async def count(to: int, progress: ExecutionProgress = Progress()) -> int:  # noqa: B008
+async def count(to: int, progress: ExecutionProgress = Progress()) -> int:
     await progress.set_total(to)
     for number in range(to):
         await progress.set_message(f"at {number}")
