@@ -156,6 +156,21 @@ def test_watch_follows_a_task_to_its_end(docket: Command) -> None:
     assert "'x'" in unknown.err
 
 
+def test_failed_tasks_are_listed_and_run_again(docket: Command) -> None:
+    assert docket("failed").out == "no failed task is kept\n"
+    docket("tasks", "fail", "no luck", "--key", "f")
+    asyncio.run(work(docket.url))
+    (one,) = docket("failed", "--json").json
+    assert (one["key"], one["call"], one["attempt"]) == ("f", "fail('no luck')", 1)
+    assert "RuntimeError: no luck" in one["error"]
+    assert "RuntimeError: no luck" in docket("failed").out
+    assert docket("retry", "f", "--json").json == {"key": "f", "disposition": "scheduled", "state": "queued"}
+    assert docket("snapshot", "--json").json["queued"] == 1
+    unknown = docket("retry", "x")
+    assert unknown.code == ExitCode.NO
+    assert "'x'" in unknown.err
+
+
 def test_backends_are_shown_with_their_options(docket: Command) -> None:
     listed = {one["scheme"]: one for one in docket("backends", "--json").json}
     assert {"memory", "sqlite"} <= set(listed)
@@ -184,6 +199,8 @@ def test_a_store_shows_what_it_can_do(docket: Command) -> None:
         ("workers", "ls"),
         ("workers", "for-task", "f"),
         ("tasks", "trace"),
+        ("failed",),
+        ("retry", "k"),
         ("worker",),
         ("worker", "--until-finished"),
     ],
