@@ -82,9 +82,9 @@ async def ends_alone(docket: Docket, key: str) -> tuple[ExecutionState, str]:
         (b"", "cannot be decoded"),
         (pickle.dumps("no call"), "holds no call"),
         (pickle.dumps(((), {}, 3)), "holds no call"),
-        (pickle.dumps((((Explodes(ValueError),), {}))), "while it was decoded"),
-        (pickle.dumps((((Explodes(SystemExit),), {}))), "while it was decoded"),
-        (pickle.dumps((((Explodes(KeyboardInterrupt),), {}))), "while it was decoded"),
+        (pickle.dumps(((Explodes(ValueError),), {})), "while it was decoded"),
+        (pickle.dumps(((Explodes(SystemExit),), {})), "while it was decoded"),
+        (pickle.dumps(((Explodes(KeyboardInterrupt),), {})), "while it was decoded"),
         (b"cno_such_module\nThing\n.", "no_such_module"),
     ],
 )
@@ -277,8 +277,8 @@ async def test_case_08_arguments_that_cannot_be_shown_can_be_used(docket: Docket
         pickle.dumps((None, None, "==", 1)),
         pickle.dumps(("f", "p", "between", 1)),
         pickle.dumps((["f"], {"p": 1}, "==", 1)),
-        pickle.dumps((("f", "p", "==", Explodes(SystemExit)))),
-        pickle.dumps((("f", "p", "==", Explodes(KeyboardInterrupt)))),
+        pickle.dumps(("f", "p", "==", Explodes(SystemExit))),
+        pickle.dumps(("f", "p", "==", Explodes(KeyboardInterrupt))),
     ],
 )
 async def test_case_09_a_strike_that_cannot_be_decoded(docket_url: str, instruction: bytes) -> None:
