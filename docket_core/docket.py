@@ -108,7 +108,8 @@ class Docket(Adder):
             self.outcomes = Outcomes(self)
             stack.push_async_callback(self.outcomes.close)
             self._stack = stack.pop_all()
-        logger.debug("opened %r: %s", self, backend.capabilities)
+        logger.info("docket %r is kept at %s", self.name, backend.url)
+        logger.debug("%s: %s", backend.url, backend.capabilities)
         return self
 
     async def __aexit__(

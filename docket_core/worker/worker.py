@@ -3,12 +3,12 @@
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from uncalled_for import Dependency, SharedContext, resolved_dependencies
 
@@ -33,6 +33,9 @@ from docket_core.worker.run import Run, Stop
 from docket_core.worker.runner import Runner
 from docket_core.worker.services import READY_FOR, Services, seed
 from docket_core.worker.waiting import Threads, unless
+
+if TYPE_CHECKING:
+    from docket_core.worker.entry import WorkerOptions
 
 logger = get_logger("docket_core.worker")
 
@@ -136,6 +139,40 @@ class Worker:
     def clock(self) -> Clock:
         """The clock for timers."""
         return self.docket.clock
+
+    @classmethod
+    async def run(
+        cls,
+        docket_name: str = "docket",
+        url: str | None = None,
+        name: str | None = None,
+        *,
+        until_finished: bool = False,
+        healthcheck_port: int | None = None,
+        metrics_port: int | None = None,
+        tasks: Iterable[str] = (),
+        execution_ttl: timedelta = timedelta(minutes=15),
+        **options: "Unpack[WorkerOptions]",
+    ) -> None:
+        """Run a worker as a process of its own does: opens the docket, and ends in good order at SIGTERM or SIGINT.
+
+        Args:
+            docket_name, url, execution_ttl: the docket, as `Docket` takes them.
+            name: the worker's, as `options` are what else `Worker` takes.
+            until_finished: end once there is nothing ready, scheduled or active.
+            healthcheck_port: serve `/live` and `/ready` there.
+            metrics_port: serve metrics for Prometheus there.
+            tasks: collections to register, `package.module:attribute`.
+        """
+        from docket_core.worker.entry import run_worker  # noqa: PLC0415 - only a process of its own needs it
+
+        docket = Docket(docket_name, url, execution_ttl=execution_ttl)
+        for path in tasks:
+            docket.register_collection(path)
+        worker = cls(docket, name, **options)
+        await run_worker(
+            worker, until_finished=until_finished, healthcheck_port=healthcheck_port, metrics_port=metrics_port
+        )
 
     async def run_forever(self) -> None:
         """Run tasks until `stop` is called or this is cancelled; then end what runs, within the grace.
