@@ -28,11 +28,10 @@ begin
     return query select null::text, true, null::text, 1::bigint, v_now, 1::smallint;
     return;
   end if;
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
-  v_now := docket.now_1(p_now);
-  if exists (select 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) and (t.gated or t.gate is not null)) then
+  if docket.lock_tasks_1(p_docket, p_keys) then
     v_gates := docket.lock_gates_1(p_docket, p_keys, null);
   end if;
+  v_now := docket.now_1(p_now);
   return query select a.* from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts)
       u(key, function, payload, run, headers, at, delay, attempt)
     cross join lateral docket.add_1(p_docket, v_now, p_replace, u.key, u.function, u.payload, u.run, u.headers,
