@@ -18,8 +18,8 @@ begin
       from (
         select u.*, x.tid from unnest(p_keys, p_tokens, p_states, p_results, p_errors, p_reasons) with ordinality
           u(key, token, state, result, error, reason, position)
-        cross join lateral (select r.ctid as tid from docket.task r where r.docket = p_docket and r.key = u.key
-          and r.token = u.token limit 1) x) d
+        cross join lateral (select q.ctid as tid from docket.task q where q.docket = p_docket and q.key = u.key
+          and q.token = u.token limit 1) x) d
       where t.ctid = d.tid and t.token = d.token and not t.gated and not t.kept and not t.held
       returning d.position)
     select array_agg(position) into v_done from done;
@@ -32,8 +32,8 @@ begin
       delete from docket.task t using (
         select u.*, x.tid from unnest(p_keys, p_tokens, p_states, p_errors) with ordinality
           u(key, token, state, error, position)
-        cross join lateral (select r.ctid as tid from docket.task r where r.docket = p_docket and r.key = u.key
-          and r.token = u.token limit 1) x) d
+        cross join lateral (select q.ctid as tid from docket.task q where q.docket = p_docket and q.key = u.key
+          and q.token = u.token limit 1) x) d
       where t.ctid = d.tid and t.token = d.token and not t.gated and not t.kept and not t.held
       returning d.position, d.state as now_state, d.error as now_error, t.*),
     told as (

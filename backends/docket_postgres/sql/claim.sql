@@ -135,7 +135,8 @@ begin
           v_got := v_got + cardinality(v_tids);
           if v_told then
             v_taken := v_taken || array(
-              select t.key from unnest(v_tids) i cross join lateral (select r.key from docket.task r where r.ctid = i offset 0) t);
+              select t.key from unnest(v_tids) i cross join lateral (
+                select q.key from docket.task q where q.ctid = i offset 0) t);
           end if;
           return query select * from docket.grant_1(v_tids, v_now, p_worker, p_lease, p_max);
         end if;

@@ -15,16 +15,16 @@ begin
       update docket.task t set lease = v_now + p_lease, takeover = v_now + p_lease + (t.takeover - t.lease)
       from (
         select u.*, x.tid from unnest(p_keys, p_tokens) with ordinality u(key, token, position)
-        cross join lateral (select r.ctid as tid from docket.task r where r.docket = p_docket and r.key = u.key
-          and r.token = u.token limit 1) x) d
+        cross join lateral (select q.ctid as tid from docket.task q where q.docket = p_docket and q.key = u.key
+          and q.token = u.token limit 1) x) d
       where t.ctid = d.tid and t.lease > v_now
       returning d.position, t.key, t.run, t.cancelling, t.gated),
     held as (
       update docket.aside a set lease = v_now + p_lease
       from (
         select u.*, x.tid from unnest(p_keys, p_tokens) with ordinality u(key, token, position)
-        cross join lateral (select r.ctid as tid from docket.aside r where r.docket = p_docket and r.key = u.key
-          and r.kind = 2 and r.token = u.token limit 1) x) d
+        cross join lateral (select q.ctid as tid from docket.aside q where q.docket = p_docket and q.key = u.key
+          and q.kind = 2 and q.token = u.token limit 1) x) d
       where a.ctid = d.tid and a.lease > v_now
       returning d.position, a.key, a.run, a.cancelling, a.gated)
     select * from alive union all select * from held

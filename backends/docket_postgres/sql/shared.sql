@@ -46,7 +46,7 @@ returns void language plpgsql as $$
 begin
   perform docket.hint_1(p_channel, jsonb_object_agg(x.function, x.at)) from (
     select t.function, min(t.ready) as at from unnest(p_keys) k cross join lateral (
-      select r.* from docket.task r where r.docket = p_docket and r.key = k limit 1) t
+      select q.* from docket.task q where q.docket = p_docket and q.key = k limit 1) t
     where t.state = 1 and t.place is null and not t.held and t.ready < p_now + 2500000
     group by t.function) x;
 end $$;
