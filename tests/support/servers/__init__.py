@@ -1,1 +1,1 @@
-"""Real servers for tests: started on loopback in a folder of their own, and stopped by their process id."""
+"""Real servers for tests: on loopback, on free ports, in folders of their own, gone when the tests are over."""
