@@ -30,6 +30,7 @@ _PINS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
+    "enable_sort": "off",
     "lock_timeout": "3000",
 }
 
