@@ -1,6 +1,5 @@
 """What the holders of claims say: `ack`, `renew`, `progress`."""
 
-
 from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros

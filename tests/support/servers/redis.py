@@ -18,7 +18,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import redis
 
@@ -50,9 +50,19 @@ class RedisServer:
     def unix_url(self) -> str:
         return f"unix://{self.socket_path}"
 
-    def client(self, username: str | None = None, password: str | None = None) -> redis.Redis:
-        """A client for the test itself."""
-        return redis.Redis(host="127.0.0.1", port=self.port, username=username, password=password)
+    def command(self, *arguments: str | bytes | int) -> object:
+        """What the server answers to a command of the test's own."""
+        with redis.Redis(host="127.0.0.1", port=self.port) as client:
+            return cast("object", client.execute_command(*arguments))  # pyright: ignore[reportUnknownMemberType]
+
+    def info(self, section: str) -> dict[str, object]:
+        """What the server tells of itself."""
+        told = self.command("INFO", section)
+        return cast("dict[str, object]", told)
+
+    def names(self) -> set[str]:
+        """The names of all keys there are."""
+        return {name.decode() for name in cast("list[bytes]", self.command("KEYS", "*"))}
 
     def __enter__(self) -> Self:
         self.start()
