@@ -1,5 +1,6 @@
 """What the holders of claims say: `ack`, `renew`, `progress`."""
 
+
 from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros

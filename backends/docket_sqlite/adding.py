@@ -48,7 +48,9 @@ def _refusal(task: Task, when: Micros, tx: Transaction) -> DocketError | None:
     return refusal_of_task(task, tx.max_payload)
 
 
-def _add_one(tx: Transaction, entry: Entry | None, task: Task, when: Micros, on_conflict: OnConflict) -> Enqueued:
+def _add_one(
+    tx: Transaction, entry: Entry | None, task: Task, when: Micros, on_conflict: OnConflict
+) -> Enqueued:
     if entry is not None:
         for part in (entry.live, entry.hold, entry.last):
             if part is not None and part.run == task.run:  # this very add came before, its answer was lost

@@ -183,7 +183,9 @@ class SqliteBackend:
         )
 
     async def counts(self) -> Sequence[FunctionCounts]:
-        return await self._desk.read(lambda executor: readers.counts(executor, self._desk.docket, self._clock.now()))
+        return await self._desk.read(
+            lambda executor: readers.counts(executor, self._desk.docket, self._clock.now())
+        )
 
     async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
         names = json.dumps(sorted(functions))

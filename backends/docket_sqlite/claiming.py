@@ -229,7 +229,11 @@ class Grants:
             )
         )
         if tx.listening:
-            tx.tell(StateChanged(part.key, part.run, part.generation, State.RUNNING, part.due_at, self.worker, now))
+            tx.tell(
+                StateChanged(
+                    part.key, part.run, part.generation, State.RUNNING, part.due_at, self.worker, now
+                )
+            )
 
 
 def _due(heads: list[Heads], column: int, now: Micros) -> list[Heads]:

@@ -74,7 +74,9 @@ def end(
     entry.live, entry.last = None, None
     if tx.listening:
         tx.tell(
-            StateChanged(part.key, part.run, part.generation, state, part.due_at, worker, started_at, tx.now, error)
+            StateChanged(
+                part.key, part.run, part.generation, state, part.due_at, worker, started_at, tx.now, error
+            )
         )
     return Ended(part.key, part.function, part.run, state, reason)
 

@@ -25,11 +25,7 @@ def is_full(error: BaseException) -> bool:
 
 def is_missing_table(error: BaseException) -> bool:
     """Whether a table, or the docket's row in it, is not there any more."""
-    return (
-        isinstance(error, DocketGone)
-        or isinstance(error, sqlite3.OperationalError)
-        and "no such table: docket_" in str(error)
-    )
+    return isinstance(error, DocketGone) or isinstance(error, sqlite3.OperationalError) and "no such table: docket_" in str(error)
 
 
 def translate(error: BaseException, path: str) -> DocketError | None:

@@ -269,3 +269,4 @@ class Hub(asyncio.DatagramProtocol):
 def _data_version(executor: Executor) -> int:
     version: int = executor.execute("PRAGMA data_version")[0][0]
     return version
+

@@ -150,7 +150,9 @@ def _events_of(record: Record | None) -> list[Event]:
             )
         )
     if live is not None:
-        events.append(StateChanged(key, live.run, live.generation, live.state, live.when, live.worker, live.started_at))
+        events.append(
+            StateChanged(key, live.run, live.generation, live.state, live.when, live.worker, live.started_at)
+        )
         if live.progress is not None:
             events.append(ProgressMade(key, live.run, live.generation, live.progress))
     for part in (live, hold):

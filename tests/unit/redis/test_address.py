@@ -8,7 +8,7 @@ from docket_core.backend.hookspecs import OptionValue
 from docket_core.backend.registry import load_plugin, open_backend
 from docket_core.backend.url import parse_url
 from docket_core.errors import BadOption, ConfigurationError
-from docket_redis.address import Address, Node, address_of
+from docket_redis.address import Address, Node, Topology, address_of
 
 
 def address(url: str, **options: OptionValue | None) -> Address:
@@ -32,11 +32,33 @@ def test_node(url: str, node: Node) -> None:
 
 def test_user_and_password_are_unquoted() -> None:
     found = address("redis://me%40home:p%3Aw%2Fd@example.com")
-    assert (found.username, found.password) == ("me@home", "p:w/d")
+    assert found.login == ("me@home", "p:w/d")
+
+
+def test_a_password_may_hold_anything() -> None:
+    assert address("redis://:a/b#c@d@example.com/1").login == (None, "a/b#c@d")
+    assert address("redis://example.com").login == (None, None)
 
 
 def test_no_secret_is_shown() -> None:
     assert "secret" not in repr(address("redis://me:secret@example.com"))
+
+
+def test_sentinels_and_the_service() -> None:
+    found = address("redis+sentinel://one,two:26380/main/2", sentinel_password="secret")
+    assert (found.topology, found.service, found.db) == (Topology.SENTINEL, "main", 2)
+    assert found.nodes == (Node("one", 26379), Node("two", 26380))
+    assert found.sentinel_login == (None, "secret")
+    with pytest.raises(ConfigurationError, match="no service"):
+        address("redis+sentinel://one")
+
+
+def test_nodes_of_a_cluster() -> None:
+    assert address("redis+cluster://one:7000,two:7001").nodes == (Node("one", 7000), Node("two", 7001))
+    with pytest.raises(ConfigurationError, match="only one"):
+        address("redis+cluster://one/1")
+    with pytest.raises(ConfigurationError, match="several"):
+        address("redis://one,two")
 
 
 def test_database_by_path_or_option() -> None:
@@ -66,7 +88,10 @@ def test_useless_urls_are_refused(url: str) -> None:
         address(url)
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix", "valkey"])
+@pytest.mark.parametrize(
+    "scheme",
+    ["redis", "rediss", "unix", "valkey", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"],
+)
 def test_schemes_lead_here(scheme: str) -> None:
     plugin = load_plugin(scheme)
     assert scheme in plugin.schemes

@@ -1,7 +1,7 @@
 """What a docket takes on the server, and that nothing of it stays."""
 
 import random
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pytest
 
@@ -25,7 +25,7 @@ QUEUED = 6000
 
 
 def used(server: RedisServer) -> int:
-    return cast("int", server.info("memory")["used_memory"])
+    return int(server.info("memory")["used_memory"])
 
 
 @pytest.mark.parametrize(("size", "most"), [(60, 450), (150, 570)])
