@@ -1,7 +1,6 @@
 """The docket: functions go on it, now or for later, and workers take them off."""
 
 import importlib
-import logging
 import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -14,15 +13,18 @@ from docket_core.adding import Adder, send_alike, send_tasks
 from docket_core.backend.clock import SYSTEM_CLOCK, Clock, to_micros
 from docket_core.backend.kit import check_label
 from docket_core.backend.model import CancelReply, Enqueued, OnConflict, ProgressReply, ProgressUpdate, Task
+from docket_core.backend.observed import ObservedBackend
 from docket_core.backend.protocol import Backend
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_core.backend.url import parse_url
+from docket_core.backend.watch import AttentiveClock
 from docket_core.batching import Batcher
 from docket_core.codec import CloudpickleCodec, Codec
 from docket_core.errors import ConfigurationError
 from docket_core.execution import Execution
 from docket_core.functions import AnyFunction, FunctionTable, TaskFunction
+from docket_core.logs import get_logger
 from docket_core.outcomes import Outcomes
 from docket_core.results import KeyValueStore, ResultStorage
 from docket_core.snapshot import DocketSnapshot, WorkerInfo, execution_of, take_snapshot, worker_info
@@ -30,7 +32,7 @@ from docket_core.strikelist import Instruction, Operator, StrikeList
 from docket_core.tasks import standard_tasks
 from docket_core.transaction import DocketTransaction
 
-logger = logging.getLogger("docket_core.docket")
+logger = get_logger("docket_core.docket")
 F = TypeVar("F", bound=AnyFunction)
 
 DEFAULT_URL = "sqlite:///docket.db"
@@ -103,9 +105,11 @@ class Docket(Adder):
             await stack.enter_async_context(backend)
             self._backend = backend
             self._strike_list = await stack.enter_async_context(StrikeList(name=self.name, backend=backend))
+            self.outcomes = Outcomes(self)
             stack.push_async_callback(self.outcomes.close)
             self._stack = stack.pop_all()
-        logger.debug("opened %r: %s", self, backend.capabilities)
+        logger.info("docket %r is kept at %s", self.name, backend.url)
+        logger.debug("%s: %s", backend.url, backend.capabilities)
         return self
 
     async def __aexit__(
@@ -153,7 +157,10 @@ class Docket(Adder):
 
     def open_backend(self) -> Backend:
         """Another user of the same store, not yet entered."""
-        return open_backend(self._url, self.name, retention=to_micros(self.execution_ttl), clock=self._clock)
+        clock = self._clock
+        backend = open_backend(self._url, self.name, retention=to_micros(self.execution_ttl), clock=clock)
+        watcher = clock.watcher(self.name) if isinstance(clock, AttentiveClock) else None
+        return ObservedBackend(backend, instrumented=self.enable_internal_instrumentation, watcher=watcher)
 
     def register(self, function: F, names: Collection[str] | None = None) -> F:
         """Make a function known here under its own name, or under `names`; answers the function.
@@ -179,8 +186,11 @@ class Docket(Adder):
             raise ConfigurationError(f"there is no module for {path!r}: {error}") from error
         except AttributeError as error:
             raise ConfigurationError(f"{module_name} has no attribute {attribute!r}") from error
-        functions = cast("Iterable[AnyFunction]", [collection] if callable(collection) else collection)
-        for function in functions:
+        if callable(collection):
+            collection = [collection]
+        elif not isinstance(collection, Iterable):
+            raise ConfigurationError(f"{path!r} leads to no collection but to {type(collection).__name__}")
+        for function in cast("Iterable[AnyFunction]", collection):
             self.register(function)
 
     def labels(self) -> dict[str, str]:

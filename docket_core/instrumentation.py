@@ -39,11 +39,21 @@ QUEUE_DEPTH = meter.create_gauge("docket_queue_depth", unit="1", description="Ta
 SCHEDULE_DEPTH = meter.create_gauge("docket_schedule_depth", unit="1", description="Tasks whose time has not come")
 
 
+def provided() -> bool:
+    """Whether a tracer provider has been set up.
+
+    Asked for every task, so the module's variable is looked at if it is there: as long as nothing is set up, the
+    public function reads the environment at every call.
+    """
+    provider = getattr(trace, "_TRACER_PROVIDER", trace)
+    if provider is trace:
+        provider = trace.get_tracer_provider()
+    return provider is not None and not isinstance(provider, trace.ProxyTracerProvider)
+
+
 def tracing() -> bool:
     """Whether spans would go anywhere: a tracer provider has been set up, or a trace is under way."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider) or (
-        trace.get_current_span() is not trace.INVALID_SPAN
-    )
+    return provided() or trace.get_current_span() is not trace.INVALID_SPAN
 
 
 def outgoing_context() -> dict[str, str]:

@@ -1,12 +1,11 @@
 """Waiting for the ends of runs: one subscription and one poller per docket, however many wait."""
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from docket_core.backend.clock import SECOND, Micros
+from docket_core.backend.clock import SECOND, Micros, background
 from docket_core.backend.kit import backoff, jittered, sleep
 from docket_core.backend.model import Last, Record, StateChanged, Topic
 from docket_core.backend.protocol import Subscription
@@ -20,13 +19,14 @@ from docket_core.errors import (
     ExecutionSuperseded,
     ResultExpired,
 )
+from docket_core.logs import get_logger
 from docket_core.results import is_reference, storage_key
 
 if TYPE_CHECKING:
     from docket_core.docket import Docket
     from docket_core.execution import Execution
 
-logger = logging.getLogger("docket_core.outcomes")
+logger = get_logger("docket_core.outcomes")
 
 POLL_INTERVAL: Micros = SECOND
 """A lost event costs a waiter at most this much."""
@@ -41,13 +41,16 @@ class Outcomes:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._subscription: Subscription | None = None
         self._worker: asyncio.Task[None] | None = None
+        self._closed = False
         self._get = Batcher[str, Record | None](self._read)
 
     async def _read(self, keys: list[str]) -> Sequence[Record | None]:
         return await self._docket.backend.get(keys)
 
     async def close(self) -> None:
-        """Stop listening; who still waits falls back on asking."""
+        """Stop listening; who still waits is told that the docket is not open any more."""
+        self._closed = True
+        self._wake(list(self._waiting))
         if self._worker is not None:
             self._worker.cancel()
             with suppress(asyncio.CancelledError):
@@ -99,6 +102,8 @@ class Outcomes:
 
     async def _ended(self, key: str, run: str) -> Last | None:
         """How the run ended; None while it is live."""
+        if self._closed:
+            raise RuntimeError(f"{self._docket!r} is not open any more; {key!r} cannot be waited for")
         record = await self._get(key)
         if record is not None:
             if record.live is not None and record.live.run == run:
@@ -134,6 +139,7 @@ class Outcomes:
 
     async def _listen(self) -> None:
         """Wake those whose key had news; ask about all of them once in a while."""
+        background.set(True)
         poller = asyncio.create_task(self._poll(), name="docket outcomes poller")
         try:
             failures = 0

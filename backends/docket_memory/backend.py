@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from heapq import nsmallest
 from threading import Lock
 from types import TracebackType
@@ -80,7 +79,7 @@ class MemoryBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(self._capabilities)
+        return self._capabilities
 
     def __repr__(self) -> str:
         return f"<MemoryBackend {self.url} docket {self.name!r}>"

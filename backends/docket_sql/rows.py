@@ -38,6 +38,10 @@ RECORD_COLUMNS = (
 """What a reader needs of a part, in the order that `records` takes."""
 
 
+_COMMON = ("function", "payload", "headers", "run", "generation", "attempt", "delivery", "when")
+_STAGE, _LEASE_UNTIL, _EXPIRES_AT = (RECORD_COLUMNS.index(name) for name in ("stage", "lease_until", "expires_at"))
+
+
 def state_of(stage: int, due_at: Micros, now: Micros) -> State:
     """The state that a reader sees."""
     state = STATE_OF_STAGE.get(stage)
@@ -50,14 +54,14 @@ def records(rows: Iterable[tuple[Any, ...]], now: Micros) -> dict[str, Record]:
     """The records that these rows (of `RECORD_COLUMNS`) are the parts of, as they are seen at `now`."""
     found: dict[str, Record] = {}
     for row in rows:
-        key, stage = row[0], row[1]
+        key, stage = row[0], row[_STAGE]
         record = found.get(key)
         if stage in ENDED_STAGES:
-            if row[21] > now:
+            if row[_EXPIRES_AT] > now:
                 last = _last(row)
                 found[key] = Record(key, None, last) if record is None else record._replace(last=last)
         elif stage == HELD:
-            if row[13] > now:
+            if row[_LEASE_UNTIL] > now:
                 hold = _hold(row)
                 found[key] = Record(key, None, None, hold) if record is None else record._replace(hold=hold)
         else:
@@ -67,26 +71,45 @@ def records(rows: Iterable[tuple[Any, ...]], now: Micros) -> dict[str, Record]:
 
 
 def _live(row: tuple[Any, ...], now: Micros) -> Live:
-    stage = row[1]
-    held = stage == RUNNING
-    worker, token, started_at, lease_until = row[10:14] if held else (None, None, None, None)
-    progress = Progress(row[16] or 0, row[17], row[18], row[19]) if row[19] is not None else None
+    held = row[_STAGE] == RUNNING
     return Live(
-        state_of(stage, row[9], now),
-        *row[2:10],
-        row[15],
-        worker,
-        token,
-        started_at,
-        lease_until,
-        bool(row[14]),
-        progress,
+        state=state_of(row[_STAGE], row[9], now),
+        **_common(row),
+        parked_at=row[15],
+        worker=row[10] if held else None,
+        token=row[11] if held else None,
+        started_at=row[12] if held else None,
+        lease_until=row[13] if held else None,
+        cancel_requested=bool(row[14]),
+        progress=Progress(row[16] or 0, *row[17:20]) if row[19] is not None else None,
     )
 
 
 def _last(row: tuple[Any, ...]) -> Last:
-    return Last(STATE_OF_STAGE[row[1]], *row[2:10], row[10], row[12], row[20], row[21], row[22], row[23], row[24])
+    return Last(
+        state=STATE_OF_STAGE[row[_STAGE]],
+        **_common(row),
+        worker=row[10],
+        started_at=row[12],
+        completed_at=row[20],
+        expires_at=row[_EXPIRES_AT],
+        result=row[22],
+        error=row[23],
+        reason=row[24],
+    )
 
 
 def _hold(row: tuple[Any, ...]) -> Hold:
-    return Hold(*row[2:14], bool(row[14]))
+    return Hold(
+        **_common(row),
+        worker=row[10],
+        token=row[11],
+        started_at=row[12],
+        lease_until=row[_LEASE_UNTIL],
+        cancel_requested=bool(row[14]),
+    )
+
+
+def _common(row: tuple[Any, ...]) -> dict[str, Any]:
+    """What the parts have in common."""
+    return dict(zip(_COMMON, row[2:10], strict=True))

@@ -154,6 +154,7 @@ REQUESTS = Table(
     Column("function", Text, nullable=False),
     Column("place", BigInteger, nullable=False),
     Column("parked", SmallInteger, nullable=False),  # 0: a claim has woken it, it has not acquired yet
+    Column("capacity", Integer, nullable=False),  # the limit it asked for, should the gate be forgotten meanwhile
     Column("holder", Text, nullable=False),
     Column("ttl", BigInteger, nullable=False),
     Column("bound", SmallInteger, nullable=False),

@@ -1,10 +1,9 @@
 """What the holders of claims say: `ack`, `renew`, `progress`."""
 
-
 from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.kit import due, recovery_delay, refusal_of_ack
+from docket_core.backend.kit import due, refusal_of_ack
 from docket_core.backend.model import (
     Ack,
     Acked,
@@ -31,7 +30,9 @@ UPDATE docket_tasks SET
     progress = NULL, progress_total = NULL, progress_message = NULL, progress_at = NULL
 WHERE id = ?
 """
-RENEW = "UPDATE docket_tasks SET lease_until = ?, takeover_at = ?, ends_at = ? WHERE id = ?"
+RENEW = """
+UPDATE docket_tasks SET lease_until = ?1, takeover_at = ?1 + takeover_at - lease_until, ends_at = ?2 WHERE id = ?3
+"""
 PROGRESS = """
 UPDATE docket_tasks SET
     progress = coalesce(progress, 0) + ?, progress_total = coalesce(?, progress_total),
@@ -110,7 +111,7 @@ def _go_on(tx: Transaction, entry: Entry, part: Part, item: Ack) -> None:
         part.attempt = item.attempt
         if part.gated:
             gates.forget_places(tx, part)
-    part.generation += 1
+    part.generation = entry.generation = entry.generation + 1
     part.delivery = 0
     part.ready_at = max(tx.now, part.due_at)
     part.seq, part.since = sequence, None
@@ -155,7 +156,7 @@ def renew(tx: Transaction, claims: Sequence[Claim], lease: Micros) -> list[Renew
                 continue
             part.lease_until = until
             ends_at = until if part.cancel_requested or part.stage == HELD else None
-            tx.later(RENEW, (until, until + recovery_delay(part.delivery), ends_at, part.id))
+            tx.later(RENEW, (until, ends_at, part.id))
             if part.gated:
                 gates.renewed(tx, part)
             answers.append(Renewal.CANCEL if part.cancel_requested else Renewal.RENEWED)

@@ -48,9 +48,7 @@ def _refusal(task: Task, when: Micros, tx: Transaction) -> DocketError | None:
     return refusal_of_task(task, tx.max_payload)
 
 
-def _add_one(
-    tx: Transaction, entry: Entry | None, task: Task, when: Micros, on_conflict: OnConflict
-) -> Enqueued:
+def _add_one(tx: Transaction, entry: Entry | None, task: Task, when: Micros, on_conflict: OnConflict) -> Enqueued:
     if entry is not None:
         for part in (entry.live, entry.hold, entry.last):
             if part is not None and part.run == task.run:  # this very add came before, its answer was lost
@@ -74,6 +72,8 @@ def _answer(status: EnqueueStatus, part: Part, now: Micros) -> Enqueued:
 def _displace(tx: Transaction, entry: Entry) -> None:
     """Make room for a newer live part: what is pending goes, what runs under a lease becomes a hold."""
     old = entry.live
+    if entry.hold is not None:
+        tx.later(RAISE_HOLD, (entry.generation + 1, entry.acked, entry.hold.id))
     if old is None:
         return
     if old.running and old.lease_until > tx.now:
@@ -85,8 +85,6 @@ def _displace(tx: Transaction, entry: Entry) -> None:
         if old.gated:
             gates.run_ended(tx, old)
         tx.later(FORGET, (old.id,))
-        if entry.hold is not None:
-            tx.later(RAISE_HOLD, (entry.generation + 1, entry.acked, entry.hold.id))
     entry.live = None
 
 

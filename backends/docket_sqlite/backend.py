@@ -92,7 +92,8 @@ class SqliteBackend:
 
     @property
     def url(self) -> str:
-        return self._opening.url.redacted
+        """With the absolute path, whatever directory the relative one was meant in."""
+        return self._file.url
 
     @property
     def clock(self) -> Clock:
@@ -183,9 +184,7 @@ class SqliteBackend:
         )
 
     async def counts(self) -> Sequence[FunctionCounts]:
-        return await self._desk.read(
-            lambda executor: readers.counts(executor, self._desk.docket, self._clock.now())
-        )
+        return await self._desk.read(lambda executor: readers.counts(executor, self._desk.docket, self._clock.now()))
 
     async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
         names = json.dumps(sorted(functions))

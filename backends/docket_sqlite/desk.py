@@ -70,5 +70,3 @@ class Desk:
     def _tell(self, news: News) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._hear, news)
-
-

@@ -1,5 +1,7 @@
 """Endings: how a live part becomes the last one, and who brings that about besides an ack."""
 
+from collections.abc import Sequence
+
 from docket_core.backend.model import CancelReply, CancelRequested, Ended, StateChanged
 from docket_core.backend.states import State
 from docket_sql.schema import BEHIND, PENDING, STAGE_OF_END
@@ -74,9 +76,7 @@ def end(
     entry.live, entry.last = None, None
     if tx.listening:
         tx.tell(
-            StateChanged(
-                part.key, part.run, part.generation, state, part.due_at, worker, started_at, tx.now, error
-            )
+            StateChanged(part.key, part.run, part.generation, state, part.due_at, worker, started_at, tx.now, error)
         )
     return Ended(part.key, part.function, part.run, state, reason)
 
@@ -111,7 +111,7 @@ def end_lapsed(tx: Transaction, limit: int) -> list[Ended]:
     return ended
 
 
-def cancel(tx: Transaction, keys: list[str]) -> list[CancelReply]:
+def cancel(tx: Transaction, keys: Sequence[str]) -> list[CancelReply]:
     """End pending tasks as CANCELLED, and ask running ones to stop."""
     answers: list[CancelReply] = []
     for portion in distinct(keys, lambda key: key):

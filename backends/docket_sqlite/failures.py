@@ -25,7 +25,8 @@ def is_full(error: BaseException) -> bool:
 
 def is_missing_table(error: BaseException) -> bool:
     """Whether a table, or the docket's row in it, is not there any more."""
-    return isinstance(error, DocketGone) or isinstance(error, sqlite3.OperationalError) and "no such table: docket_" in str(error)
+    missing = isinstance(error, sqlite3.OperationalError) and "no such table: docket_" in str(error)
+    return missing or isinstance(error, DocketGone)
 
 
 def translate(error: BaseException, path: str) -> DocketError | None:
@@ -46,14 +47,12 @@ def translate(error: BaseException, path: str) -> DocketError | None:
 _TEXTS: dict[int, tuple[type[DocketError], str]] = {
     _BUSY: (
         BackendUnavailable,
-        "another connection kept the file locked for longer than busy_timeout; end its transaction sooner, or wait "
-        "longer with ?busy_timeout=milliseconds",
+        "another connection kept the file locked for longer than busy_timeout; end its transaction sooner, or raise it",
     ),
     _LOCKED: (BackendUnavailable, "a table is locked by another statement of the same connection"),
     _READONLY: (
         BackendUnavailable,
-        "the file or its directory is read-only for this user; SQLite must be able to write the file and to make "
-        "-wal and -shm files beside it",
+        "this user cannot write the file, or cannot make -wal and -shm files in its directory",
     ),
     _IOERR: (BackendUnavailable, "the disk answered with an error"),
     _CORRUPT: (SchemaMismatch, "the file is damaged; restore it, or move it away to start empty"),

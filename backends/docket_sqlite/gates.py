@@ -16,6 +16,7 @@ SET_CAPACITY = """
 INSERT INTO docket_gates (docket, gate, capacity) VALUES (?, ?, ?)
 ON CONFLICT (docket, gate) DO UPDATE SET capacity = excluded.capacity WHERE capacity <> excluded.capacity
 """
+ADD_GATE = "INSERT OR IGNORE INTO docket_gates (docket, gate, capacity) VALUES (?, ?, ?)"
 LIVE_PERMITS = "SELECT count(*), min(expires_at) FROM docket_permits WHERE docket = ? AND gate = ? AND expires_at > ?"
 PERMIT = "SELECT expires_at, task, reserved FROM docket_permits WHERE docket = ? AND gate = ? AND holder = ?"
 PUT_PERMIT = "INSERT OR REPLACE INTO docket_permits VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -23,7 +24,7 @@ DROP_PERMIT = "DELETE FROM docket_permits WHERE docket = ? AND gate = ? AND hold
 DROP_EXPIRED = "DELETE FROM docket_permits WHERE docket = ? AND gate = ? AND task IS NULL AND expires_at <= ?"
 EXTEND = """
 UPDATE docket_permits SET expires_at = ?1
-WHERE docket = ?2 AND gate = ?3 AND expires_at > ?4 AND expires_at < ?1 AND bound = 0
+WHERE docket = ?2 AND gate = ?3 AND expires_at > ?4 AND expires_at < ?1 AND bound = 0 AND reserved = 0
 """
 PERMITS_OF = "SELECT gate, holder, expires_at, bound, extend, reserved FROM docket_permits WHERE task = ?"
 RENEW = "UPDATE docket_permits SET expires_at = ? WHERE docket = ? AND gate = ? AND holder = ?"
@@ -32,8 +33,8 @@ DISOWN = "UPDATE docket_permits SET task = NULL WHERE docket = ? AND gate = ? AN
 PLACE = "SELECT place FROM docket_places WHERE task = ? AND gate = ?"
 ADD_PLACE = "INSERT OR IGNORE INTO docket_places (task, gate, place) VALUES (?, ?, ?)"
 DROP_PLACES = "DELETE FROM docket_places WHERE task = ?"
-PARK = "INSERT OR REPLACE INTO docket_requests VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)"
-PARK_AGAIN = "UPDATE docket_requests SET parked = 1 WHERE task = ? RETURNING gate"
+PARK = "INSERT OR REPLACE INTO docket_requests VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)"
+PARK_AGAIN = "UPDATE docket_requests SET parked = 1 WHERE task = ? RETURNING gate, capacity"
 UNPARK = "UPDATE docket_requests SET parked = 0 WHERE task = ? AND parked = 1 RETURNING gate"
 DROP_REQUEST = "DELETE FROM docket_requests WHERE task = ?"
 AHEAD = """
@@ -150,6 +151,7 @@ def park(tx: Transaction, part: Part, request: PermitRequest, sequence: int) -> 
             gate,
             part.function,
             place,
+            request.gate.limit,
             request.holder,
             request.ttl,
             request.bound,
@@ -161,9 +163,11 @@ def park(tx: Transaction, part: Part, request: PermitRequest, sequence: int) -> 
 
 def park_again(tx: Transaction, part: Part) -> bool:
     """Put a task that was woken and given back where it was; whether it was woken at all."""
-    gates = tx.execute(PARK_AGAIN, (part.id,))
-    tx.gates.update(gate for (gate,) in gates)
-    return bool(gates)
+    for gate, capacity in tx.execute(PARK_AGAIN, (part.id,)):
+        tx.execute(ADD_GATE, (tx.docket, gate, capacity))
+        tx.gates.add(gate)
+        return True
+    return False
 
 
 def reserve(tx: Transaction, part: Part) -> None:

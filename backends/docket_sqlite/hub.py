@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from docket_core.backend.clock import Clock, Micros
@@ -158,8 +159,10 @@ class Hub(asyncio.DatagramProtocol):
         self._closed = True
         for waiter in self._waiters:
             waiter.event.set()
-        for stream in (*self._subscriptions, *self._strike_readers):
-            stream.close()
+        for subscription in self._subscriptions:
+            subscription.close()
+        for reader in self._strike_readers:
+            reader.close()
         if self._ticking is not None:
             self._ticking.cancel()
             with suppress(asyncio.CancelledError):
@@ -229,9 +232,7 @@ class Hub(asyncio.DatagramProtocol):
 
     async def _look(self) -> None:
         for waiter in list(self._waiters):
-            moment = await self._desk.read(
-                lambda executor, functions=waiter.functions: next_moment(executor, self._desk.docket, functions)
-            )
+            moment = await self._desk.read(partial(next_moment, docket=self._desk.docket, functions=waiter.functions))
             if moment is not None and (waiter.until is None or moment < waiter.until):
                 waiter.event.set()
         if self._strike_readers:
@@ -269,4 +270,3 @@ class Hub(asyncio.DatagramProtocol):
 def _data_version(executor: Executor) -> int:
     version: int = executor.execute("PRAGMA data_version")[0][0]
     return version
-

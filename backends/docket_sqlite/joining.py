@@ -95,9 +95,7 @@ class _OnSqlalchemy:
         self._connection.exec_driver_sql(sql, [tuple(row) for row in rows])
 
 
-def join(
-    connection: object, file: File, opening: Opening, clock: Clock
-) -> AbstractAsyncContextManager[Enqueuer]:
+def join(connection: object, file: File, opening: Opening, clock: Clock) -> AbstractAsyncContextManager[Enqueuer]:
     """Tasks that are added through what this gives are there once the caller's transaction is committed.
 
     Raises:

@@ -165,7 +165,7 @@ def load(tx: Transaction, keys: Iterable[str]) -> dict[str, Entry]:
 
 def findable(keys: Iterable[str]) -> list[str]:
     """Those that can be keys at all: SQLite's JSON ends a text at a NUL, and a lone surrogate is no text."""
-    return [key for key in keys if key.isascii() and key.isprintable() or _is_text(key)]
+    return [key for key in keys if (key.isascii() and key.isprintable()) or _is_text(key)]
 
 
 def _is_text(key: str) -> bool:

@@ -125,9 +125,7 @@ def scan(
     else:
         stages = [stage for state in states for stage in _STAGES[state]]
         later, ready = State.SCHEDULED in states, State.QUEUED in states
-        rows = executor.execute(
-            KEYS_IN_STAGES, (docket, start, json.dumps(stages), now, later, ready, limit + 1)
-        )
+        rows = executor.execute(KEYS_IN_STAGES, (docket, start, json.dumps(stages), now, later, ready, limit + 1))
     keys = [key for (key,) in rows]
     found = [record for record in get(executor, docket, keys[:limit], now) if record is not None]
     return Page(found, keys[limit - 1] if len(keys) > limit else None)
@@ -165,7 +163,6 @@ def rules(executor: Executor, docket: int) -> tuple[int, dict[str, tuple[int, by
     counted = executor.execute(STRIKES, (docket,))
     in_force = {rule: (number, instruction) for number, rule, instruction in executor.execute(RULES, (docket,))}
     return (counted[0][0] if counted else 0), in_force
-
 
 
 def sequence(executor: Executor, docket: int) -> int:

@@ -34,8 +34,7 @@ class Room:
                 used -= self._executor.execute("PRAGMA freelist_count")[0][0]
                 if used > self._limit - self._limit // KEPT_SHARE:
                     return Overloaded(
-                        f"{self._file}: the file is full by its max_size; it takes new tasks again once ended ones have "
-                        f"been forgotten"
+                        f"{self._file}: full by its max_size; new tasks are taken again once ended ones are forgotten"
                     )
         if time.monotonic() - self._looked_at > LOOK_EVERY:
             self.look_again()

@@ -150,12 +150,10 @@ def _events_of(record: Record | None) -> list[Event]:
             )
         )
     if live is not None:
-        events.append(
-            StateChanged(key, live.run, live.generation, live.state, live.when, live.worker, live.started_at)
-        )
+        events.append(StateChanged(key, live.run, live.generation, live.state, live.when, live.worker, live.started_at))
         if live.progress is not None:
             events.append(ProgressMade(key, live.run, live.generation, live.progress))
     for part in (live, hold):
         if part is not None and part.cancel_requested and part.token is not None:
-            events.append(CancelRequested(key, part.generation, part.token))
+            return [*events, CancelRequested(key, part.generation, part.token)]
     return events

@@ -73,7 +73,8 @@ class Transaction:
         rows = self.execute("SELECT token, sequence, strikes FROM docket_dockets WHERE id = ?", (docket,))
         if not rows:
             raise DocketGone
-        self.token, self.sequence, self.strikes = self._saved = rows[0]
+        self._saved: tuple[int, int, int] = rows[0]
+        self.token, self.sequence, self.strikes = self._saved
 
     def events_wanted_here(self, wanted: bool) -> None:
         """From this transaction on, somebody in this very instance wants events, or nobody does any more."""

@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
@@ -67,6 +68,10 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+background: ContextVar[bool] = ContextVar("docket_core_background", default=False)
+"""True where timers only guard or tidy up (heartbeats, safety nets): a clock that moves by itself does not move for
+them, and they fire when it has moved for another reason."""
 
 
 class ManualClock:

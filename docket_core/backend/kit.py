@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from docket_core.backend.clock import SECOND, Clock, Micros
+from docket_core.backend.clock import SECOND, Clock, Handle, Micros, background
 from docket_core.backend.model import Ack, PermitRequest, Task
 from docket_core.errors import DocketError, InvalidKey, PayloadTooLarge
 
@@ -145,13 +145,23 @@ async def wait_for_event(event: asyncio.Event, clock: Clock, until: Micros | Non
     """Sleep until `event` is set, until the clock shows `until`, or for `MAX_WAIT` (jitter shortens it)."""
     if event.is_set():
         return
-    now = clock.now()
-    latest = now + jittered(MAX_WAIT)
-    handle = clock.call_at(latest if until is None else min(until, latest), event.set)
+    handles = [in_background(clock, clock.now() + jittered(MAX_WAIT), event.set)]
+    if until is not None:
+        handles.append(clock.call_at(until, event.set))
     try:
         await event.wait()
     finally:
-        handle.cancel()
+        for handle in handles:
+            handle.cancel()
+
+
+def in_background(clock: Clock, when: Micros, callback: Callable[[], None]) -> Handle:
+    """`clock.call_at` for a timer that only guards: a clock that moves by itself does not move for it."""
+    token = background.set(True)
+    try:
+        return clock.call_at(when, callback)
+    finally:
+        background.reset(token)
 
 
 @contextmanager

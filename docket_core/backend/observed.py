@@ -87,8 +87,15 @@ class ObservedBackend(_ObservedEnqueuer):
     `Overloaded` are counted in `docket_backend_disruptions`.
     """
 
-    def __init__(self, inner: Backend, *, instrumented: bool = False, telemetry: Telemetry = TELEMETRY) -> None:
-        super().__init__(inner, Watcher(inner.name, telemetry, instrumented=instrumented))
+    def __init__(
+        self,
+        inner: Backend,
+        *,
+        instrumented: bool = False,
+        telemetry: Telemetry = TELEMETRY,
+        watcher: Watcher | None = None,
+    ) -> None:
+        super().__init__(inner, watcher or Watcher(inner.name, telemetry, instrumented=instrumented))
         self.inner = inner
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ Asked for, because even a span that nobody collects costs more than an operation
 
 import time
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from opentelemetry import metrics, trace
 
@@ -32,6 +32,7 @@ class Telemetry(NamedTuple):
             ),
             meter.create_counter(
                 "docket_backend_disruptions",
+                unit="1",
                 description="Operations that failed because the store was away, full or refusing",
             ),
         )
@@ -93,6 +94,15 @@ class Trace(Watch):
         self.telemetry.seconds.record(time.perf_counter() - self.begun, self.labels)
         super().__exit__(kind, error, trace)
         self.scope.__exit__(kind, error, trace)
+
+
+@runtime_checkable
+class AttentiveClock(Protocol):
+    """A clock that wants to know which operations are under way, because it moves by itself when none is."""
+
+    def watcher(self, docket: str) -> "Watcher":
+        """What watches the operations of one user of the docket's store."""
+        ...
 
 
 class Watcher:

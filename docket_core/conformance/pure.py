@@ -17,7 +17,6 @@ from docket_core.backend.model import (
     Enqueued,
     EnqueueStatus,
     FunctionCounts,
-    Last,
     OnConflict,
     Permit,
     PermitRequest,
@@ -33,7 +32,7 @@ from docket_core.backend.model import (
 )
 from docket_core.backend.states import State
 from docket_core.conformance.pure_gates import PureGates
-from docket_core.conformance.pure_parts import ANY_REASON, Key, Run, assert_seen
+from docket_core.conformance.pure_parts import ANY_REASON, Key, Run, assert_seen, last_of
 
 _ENDS = {Verdict.COMPLETE: State.COMPLETED, Verdict.FAIL: State.FAILED, Verdict.CANCEL: State.CANCELLED}
 
@@ -72,9 +71,7 @@ class Pure:
             return
         if key.live is not None and on_conflict is OnConflict.KEEP:
             live = key.live
-            assert answer == Enqueued(
-                EnqueueStatus.EXISTS, live.task.run, live.generation, live.when, live.state(now)
-            )
+            assert answer == Enqueued(EnqueueStatus.EXISTS, live.task.run, live.generation, live.when, live.state(now))
             return
         generation = key.generation + 1
         if not key.kept(now):
@@ -83,7 +80,7 @@ class Pure:
             key.forgotten_ack, key.acked = key.acked or key.forgotten_ack, 0
         if key.live is not None:
             self._displace(key, key.live, now)
-        when = now if at_once or task.when is None and task.delay is None else task.when
+        when = now if at_once or (task.when is None and task.delay is None) else task.when
         run = self._bear(key, task, generation, when if when is not None else now + (task.delay or 0), now)
         assert answer == Enqueued(EnqueueStatus.ACCEPTED, task.run, generation, run.when, run.state(now))
 
@@ -96,7 +93,7 @@ class Pure:
 
     def _bear(self, key: Key, task: Task, generation: int, when: Micros, now: Micros) -> Run:
         key.generation = generation
-        key.live = Run(task, generation, when, (max(now, when),) * 2, task.attempt)
+        key.live = Run(task, generation, when, (max(now, when), max(now, when)), task.attempt)
         return key.live
 
     # --- ending -----------------------------------------------------------------------------------
@@ -173,11 +170,7 @@ class Pure:
         self.gates.run_ended(run, now)
         key.live = None
         key.last_ran = run.running
-        key.last = Last(
-            *(state, run.task.function, run.task.payload, run.task.headers, run.task.run, run.generation),
-            *(run.attempt, run.delivery, run.when, run.worker, run.started_at, now, now + self.retention),
-            *(result, error, reason),
-        )
+        key.last = last_of(run, state, now, now + self.retention)._replace(result=result, error=error, reason=reason)
 
     def _end_hold(self, key: Key, now: Micros) -> None:
         if key.hold is not None:
@@ -230,6 +223,11 @@ class Pure:
             if run is not None and run.token == claim.token and not run.lapsed(now):
                 return run
         return None
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether this claim holds its key still, lapsed or not."""
+        key = self.keys[claim.key]
+        return claim.token in [run.token for run in (key.live, key.hold) if run is not None]
 
     def current(self, claim: Claim, now: Micros) -> Run | None:
         run = self.holder(claim, now)

@@ -10,10 +10,10 @@ from docket_core.conformance.pure_parts import Run
 
 
 def recovery(delivery: int, max_deliveries: int | None) -> Micros:
-    """The first recovery of a generation is not delayed, the nth waits 2^(n-2) s, at most 60; nor is the end delayed."""
+    """The first recovery of a generation is not delayed, the nth waits 2^(n-2) s, at most 60; an end does not wait."""
     if delivery < 2 or (max_deliveries is not None and delivery >= max_deliveries):
         return 0
-    return min(60, 2 ** (delivery - 2)) * SECOND
+    return min(60, 1 << (delivery - 2)) * SECOND
 
 
 class ClaimCheck:
@@ -84,7 +84,9 @@ class ClaimCheck:
             chosen = [other for other in mine if other in taken]
             assert len(chosen) <= free, f"{len(chosen)} woken at {name}, which has {free} free"
             latest = max((other.places[name] for other in chosen), default=0)
-            assert all(other.places[name] >= latest for other in mine if other not in taken), f"not the oldest at {name}"
+            assert all(other.places[name] >= latest for other in mine if other not in taken), (
+                f"not the oldest at {name}"
+            )
         possible = len(recoverable) + len(ready) + sum(room.values())
         assert len(taken) == min(self.limit, possible)
         assert len([run for run in taken if run in recoverable]) == min(self.limit, len(recoverable))

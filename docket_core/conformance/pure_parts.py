@@ -45,7 +45,7 @@ class Run:
     def pending_again(self, now: Micros, generation: int, when: Micros) -> None:
         """The same run, as a later generation."""
         self.generation, self.when, self.delivery = generation, when, 0
-        self.ready = (max(now, when),) * 2
+        self.ready = (max(now, when), max(now, when))
         self.token, self.progress, self.woken = 0, None, None
 
 
@@ -87,6 +87,19 @@ class Held:
     @property
     def with_lease(self) -> bool:
         return self.request.bound or self.reserved
+
+
+def last_of(run: Run, state: State, now: Micros, expires_at: Micros) -> Last:
+    """The run as it has just ended."""
+    task = run.task
+    return Last(
+        *(state, task.function, task.payload, task.headers, task.run, run.generation, run.attempt, run.delivery),
+        when=run.when,
+        worker=run.worker,
+        started_at=run.started_at,
+        completed_at=now,
+        expires_at=expires_at,
+    )
 
 
 def assert_seen(record: Record | None, name: str, key: Key | None, now: Micros) -> None:

@@ -7,7 +7,17 @@ from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from docket_core.backend.clock import ManualClock, Micros
-from docket_core.backend.model import Ack, Claim, OnConflict, Permit, PermitRequest, ProgressUpdate, Task, Verdict
+from docket_core.backend.model import (
+    Ack,
+    Claim,
+    OnConflict,
+    Permit,
+    PermitRequest,
+    ProgressUpdate,
+    Record,
+    Task,
+    Verdict,
+)
 from docket_core.backend.protocol import Backend
 from docket_core.backend.states import LIVE, TERMINAL, State
 from docket_core.conformance.pure import Pure
@@ -47,6 +57,10 @@ class Side:
             self.clock.advance(delta)
 
         self.do(advanced())
+
+    def holding(self) -> list[Claim]:
+        """The claims that still hold their key."""
+        return [claim for claim in self.granted if self.pure.holds(claim)]
 
     # --- operations -------------------------------------------------------------------------------
 
@@ -114,7 +128,7 @@ class Side:
 
     def scan(self, states: AbstractSet[State], limit: int) -> None:
         after: str | None = None
-        records = []
+        records: list[Record] = []
         while True:
             page = self.do(self.instances[1].scan(states, limit, after))
             records += page.records
@@ -124,5 +138,5 @@ class Side:
         self.pure.scanned(states, records)
 
     def finish(self) -> None:
-        """The history is over: all records once more, and then the store is as empty as the model."""
+        """The history is over: all records once more, in small pages."""
         self.scan(LIVE | TERMINAL, 2)

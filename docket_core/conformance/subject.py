@@ -1,7 +1,7 @@
 """The backend under test, and the shorthands that all requirements share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
@@ -15,6 +15,7 @@ from docket_core.backend.model import (
     Ack,
     Acked,
     Claim,
+    Claimed,
     Enqueued,
     EnqueueStatus,
     Event,
@@ -96,7 +97,12 @@ class Subject:
     """One docket of the backend under test, with one instance open; `another` stands for a second process."""
 
     def __init__(
-        self, opener: OpenBackend, clock: Clock, advance: Advance, disrupt: Disrupt | None, retention: Micros = RETENTION
+        self,
+        opener: OpenBackend,
+        clock: Clock,
+        advance: Advance,
+        disrupt: Disrupt | None,
+        retention: Micros = RETENTION,
     ) -> None:
         self.opener = opener
         self.clock = clock
@@ -187,7 +193,9 @@ class Subject:
         claimed = await (by or self.backend).claim(worker, functions, limit, lease, max_deliveries)
         return list(claimed.claims)
 
-    async def take(self, key: str, *, lease: Micros = LEASE, worker: str = "worker", by: Backend | None = None) -> Claim:
+    async def take(
+        self, key: str, *, lease: Micros = LEASE, worker: str = "worker", by: Backend | None = None
+    ) -> Claim:
         """Claim, where nothing but this key must be there."""
         claims = await self.claim(lease=lease, worker=worker, by=by)
         assert [claim.key for claim in claims] == [key]
@@ -248,7 +256,7 @@ class Subject:
     @asynccontextmanager
     async def listening(
         self, topics: AbstractSet[Topic], keys: Sequence[str] | None = None, by: Backend | None = None
-    ) -> AsyncIterator[tuple[Subscription, Reader[Event]]]:
+    ) -> AsyncGenerator[tuple[Subscription, Reader[Event]], None]:
         """A subscription, and the reader of its events."""
         async with (by or self.backend).subscribe(topics, keys) as subscription:
             reader = Reader[Event](aiter(subscription))
@@ -258,7 +266,7 @@ class Subject:
                 await reader.close()
 
     @asynccontextmanager
-    async def striking(self, by: Backend | None = None) -> AsyncIterator[Reader[StrikeEvent]]:
+    async def striking(self, by: Backend | None = None) -> AsyncGenerator[Reader[StrikeEvent], None]:
         """The reader of a docket's strikes."""
         async with (by or self.backend).strikes() as events:
             reader = Reader[StrikeEvent](events)
@@ -266,6 +274,12 @@ class Subject:
                 yield reader
             finally:
                 await reader.close()
+
+
+def assert_leads_to(claimed: Claimed, moment: Micros) -> None:
+    """`next_at` is a bound from below: it may be early, but lies ahead, and is never late."""
+    assert claimed.next_at is not None
+    assert claimed.now < claimed.next_at <= moment
 
 
 def slot(claim: Claim, gate: Gate, *, ttl: Micros = LEASE) -> PermitRequest:

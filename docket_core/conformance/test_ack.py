@@ -167,11 +167,12 @@ class TestSuccessors(Requirements):
 
     async def test_end_and_successor_are_one_step(self, subject: Subject) -> None:
         """A chain goes on in the same step: generation + 1, a new run, delivery 0, and the end is kept beside it."""
-        ends = {State.COMPLETED: Ack.complete, State.CANCELLED: Ack.cancel}
         claim = await subject.running()
-        for number, (state, ended) in enumerate(ends.items()):
+        for number, state in enumerate((State.COMPLETED, State.CANCELLED)):
             successor = subject.task("key", payload=b"%d" % number, delay=SECOND)
-            assert await subject.ack(ended(claim, successor=successor)) is Acked.ACKED
+            completed = state is State.COMPLETED
+            ack = Ack.complete(claim, successor=successor) if completed else Ack.cancel(claim, successor=successor)
+            assert await subject.ack(ack) is Acked.ACKED
             record = await subject.record()
             assert record is not None
             assert record.live is not None

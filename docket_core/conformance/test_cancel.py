@@ -3,10 +3,10 @@
 import asyncio
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, Acked, CancelReply, Claim, Gate, Renewal
+from docket_core.backend.model import Ack, Acked, CancelReply, Gate, Renewal
 from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements
-from docket_core.conformance.subject import LEASE, Subject, slot
+from docket_core.conformance.subject import LEASE, Subject, slot, started
 
 
 async def cancelled(subject: Subject, key: str = "key") -> CancelReply:
@@ -55,15 +55,16 @@ class TestCancel(Requirements):
 
     async def test_ack_decides_once(self, subject: Subject) -> None:
         """Its ack decides: complete, fail and cancel give their own state; a successor is dropped."""
-        ends = {
-            State.COMPLETED: lambda claim: Ack.complete(claim, b"r", successor=subject.task(claim.key)),
-            State.FAILED: lambda claim: Ack.fail(claim, "error", successor=subject.task(claim.key)),
-            State.CANCELLED: lambda claim: Ack.cancel(claim, successor=subject.task(claim.key)),
-        }
-        for state, ack in ends.items():
-            claim: Claim = await subject.running()
+        for state in (State.COMPLETED, State.FAILED, State.CANCELLED):
+            claim = await subject.running()
             await cancelled(subject)
-            assert await subject.ack(ack(claim)) is Acked.ACKED
+            successor = subject.task("key")
+            acks = {
+                State.COMPLETED: Ack.complete(claim, b"result", successor=successor),
+                State.FAILED: Ack.fail(claim, "error", successor=successor),
+                State.CANCELLED: Ack.cancel(claim, successor=successor),
+            }
+            assert await subject.ack(acks[state]) is Acked.ACKED
             record = await subject.record()
             assert record is not None
             assert record.live is None
@@ -99,9 +100,7 @@ class TestCancel(Requirements):
         assert list(claimed.ended) == []
         await subject.advance(LEASE)
         claimed = await subject.backend.claim("worker", {"other"}, 0, LEASE)
-        assert [(ended.key, ended.run, ended.state) for ended in claimed.ended] == [
-            ("key", claim.run, State.CANCELLED)
-        ]
+        assert [(ended.key, ended.run, ended.state) for ended in claimed.ended] == [("key", claim.run, State.CANCELLED)]
         assert await subject.state() is State.CANCELLED
         assert await subject.ack(Ack.complete(claim)) is Acked.LOST
         assert await subject.state() is State.CANCELLED
@@ -167,9 +166,9 @@ class TestCancel(Requirements):
         other = await subject.another()
         keys = [f"key-{number}" for number in range(20)]
         await subject.add(*keys)
-        answers, *portions = await asyncio.gather(
-            subject.backend.cancel(keys), *(subject.claim(5, by=other) for _ in range(4))
-        )
+        cancelling = started(subject.backend.cancel(keys))
+        portions = await asyncio.gather(*(subject.claim(5, by=other) for _ in range(4)))
+        answers = await cancelling
         claims = {claim.key: claim for portion in portions for claim in portion}
         for key, answer in zip(keys, answers, strict=True):
             assert (key in claims) is (answer is CancelReply.REQUESTED)

@@ -1,6 +1,7 @@
 """Errors: the closed set, and what an instance shows of itself."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
@@ -73,7 +74,7 @@ class TestErrors(Requirements):
         """What is raised is of `docket_core.errors`, and nothing else; an operation that raised may be repeated."""
         backend = subject.backend
         task = subject.task("key")
-        operations = {
+        operations: dict[str, Callable[[], Awaitable[object]]] = {
             "enqueue": lambda: backend.enqueue([task]),
             "claim": lambda: backend.claim("worker", None, 0, LEASE),
             "get": lambda: backend.get(["key"]),
@@ -87,8 +88,7 @@ class TestErrors(Requirements):
         for operation in operations.values():
             await subject.disrupt()
 
-            async def repeated(operation: object = operation) -> None:
-                assert callable(operation)
+            async def repeated(operation: Callable[[], Awaitable[object]] = operation) -> None:
                 while True:
                     try:
                         await operation()

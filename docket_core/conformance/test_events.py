@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.model import (
@@ -56,7 +57,7 @@ class TestEvents(Requirements):
             await subject.advance(LEASE)
             await subject.claim(max_deliveries=1)
             for key in ("dropped", "cancelled", "cleared", "swept"):
-                await reader.until(lambda seen, key=key: came(seen, key, State.CANCELLED))
+                await reader.until(partial(came, key=key, state=State.CANCELLED))
             await reader.until(lambda seen: came(seen, "completed", State.COMPLETED))
             await reader.until(lambda seen: came(seen, "poisoned", State.FAILED))
 
@@ -162,9 +163,7 @@ class TestEvents(Requirements):
         claim = await subject.running()
         async with subject.listening(STATE) as (_, reader):
             await subject.ack(Ack.complete(claim, successor=subject.task("key", delay=SECOND)))
-            await reader.until(
-                lambda seen: came(seen, "key", State.COMPLETED) and came(seen, "key", State.SCHEDULED)
-            )
+            await reader.until(lambda seen: came(seen, "key", State.COMPLETED) and came(seen, "key", State.SCHEDULED))
 
     @needs_disrupt
     async def test_subscription_comes_back(self, subject: Subject) -> None:

@@ -38,9 +38,7 @@ class TestPermits(Requirements):
         await subject.acquire(turn(a, ONE, SECOND))
         await subject.advance(SECOND)
         await subject.backend.prune(100)
-        assert await subject.acquire(turn(a, ONE, SECOND)) == Permit(
-            PermitStatus.LAPSED, subject.now + SECOND, "gate"
-        )
+        assert await subject.acquire(turn(a, ONE, SECOND)) == Permit(PermitStatus.LAPSED, subject.now + SECOND, "gate")
         await subject.advance(SECOND)
         assert (await subject.acquire(turn(b, ONE, SECOND))).status is PermitStatus.GRANTED
         assert (await subject.acquire(turn(a, ONE, SECOND))).status is PermitStatus.DENIED

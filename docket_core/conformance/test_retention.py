@@ -1,7 +1,16 @@
 """Retention: how long an outcome is kept, and that nothing is kept longer than it is needed."""
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, Acked, EnqueueStatus, Gate, OnConflict, PermitStatus, ProgressReply, ProgressUpdate
+from docket_core.backend.model import (
+    Ack,
+    Acked,
+    EnqueueStatus,
+    Gate,
+    OnConflict,
+    PermitStatus,
+    ProgressReply,
+    ProgressUpdate,
+)
 from docket_core.backend.protocol import Backend
 from docket_core.backend.states import LIVE, TERMINAL, State
 from docket_core.conformance.marks import Requirements

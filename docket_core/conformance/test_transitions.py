@@ -89,7 +89,8 @@ async def pulled(subject: Subject, trigger: Trigger, claim: Claim | None) -> obj
         case Trigger.CLEAR:
             return await backend.clear()
         case Trigger.DUE:
-            return await subject.advance(PAUSE)
+            await subject.advance(PAUSE)
+            return None
         case Trigger.CLAIM:
             return [again.key for again in await subject.claim(1)]
         case Trigger.LAPSE:
@@ -97,7 +98,8 @@ async def pulled(subject: Subject, trigger: Trigger, claim: Claim | None) -> obj
             assert await subject.claim(0) == []
             return None
         case Trigger.EXPIRE:
-            return await subject.advance(RETENTION)
+            await subject.advance(RETENTION)
+            return None
         case _:
             ack = ack_for(subject, trigger, claim or stranger(subject))
             assert ack is not None

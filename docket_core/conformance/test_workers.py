@@ -24,7 +24,9 @@ class TestWorkers(Requirements):
         await subject.advance(6 * SECOND)
         await subject.backend.heartbeat("two", {"a"}, 10 * SECOND)
         await subject.advance(4 * SECOND)
-        assert list(await subject.backend.workers()) == [WorkerRecord("two", frozenset({"a"}), subject.now - 4 * SECOND)]
+        assert list(await subject.backend.workers()) == [
+            WorkerRecord("two", frozenset({"a"}), subject.now - 4 * SECOND)
+        ]
         assert await self.names(subject, "a") == {"two"}
 
     async def test_by_function(self, subject: Subject) -> None:

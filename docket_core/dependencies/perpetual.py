@@ -3,8 +3,13 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from docket_core.backend.clock import to_micros
 from docket_core.dependencies.base import CompletionHandler, TaskOutcome
+from docket_core.errors import CodecError, PayloadTooLarge
 from docket_core.execution import Execution
+from docket_core.logs import get_logger
+
+logger = get_logger("docket_core.worker")
 
 
 class Perpetual(CompletionHandler["Perpetual"]):
@@ -53,26 +58,36 @@ class Perpetual(CompletionHandler["Perpetual"]):
         self._due = delay
 
     def at(self, when: datetime) -> None:
-        """Let the next run be due at `when`, an aware datetime."""
+        """Let the next run be due at `when`, an aware datetime.
+
+        Raises:
+            ValueError: `when` is naive.
+        """
+        to_micros(when)
         self._due = when
 
     async def on_complete(self, execution: Execution, outcome: TaskOutcome) -> bool:
-        """Record the next run."""
+        """Record the next run. A failure is logged each time, so it is not called handled."""
         if self._cancelled:
             return False
-        args, kwargs = self._arguments if self._arguments is not None else (execution.args, execution.kwargs)
+        given = execution.args, execution.kwargs
+        try:
+            await self._record(execution, outcome, *(self._arguments or given))
+        except (CodecError, PayloadTooLarge) as error:
+            logger.error("%r goes on with the arguments it had: %s", execution.key, error)  # noqa: TRY400
+            await self._record(execution, outcome, *given)
+        return outcome.exception is None
+
+    async def _record(
+        self, execution: Execution, outcome: TaskOutcome, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        due = self._due if self._due is not None else self._next(execution, outcome)
+        name = execution.function_name
         successor = Execution(
-            execution.docket,
-            execution.function,
-            args,
-            kwargs,
-            execution.key,
-            self._due if self._due is not None else self._next(execution, outcome),
-            function_name=execution.function_name,
+            execution.docket, execution.function, args, kwargs, execution.key, due, function_name=name
         )
         successor.grant = execution.grant
         await successor.schedule(replace=True)
-        return True
 
     def _next(self, execution: Execution, outcome: TaskOutcome) -> datetime | timedelta:
         del execution

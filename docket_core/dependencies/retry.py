@@ -4,6 +4,7 @@ import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from docket_core.backend.clock import to_micros
 from docket_core.dependencies.base import FailureHandler, TaskOutcome, current_execution
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ class ForcedRetry(Exception):
     """Raised by a task, through its `Retry`, to be tried again at a time of its choice."""
 
     def __init__(self, due: datetime | timedelta) -> None:
-        super().__init__(f"the task asks to be tried again: {due}")
+        super().__init__(due)
         self.due = due
+
+    def __str__(self) -> str:
+        return f"the task asks to be tried again: {self.due}"
 
 
 class Retry(FailureHandler["Retry"]):
@@ -67,7 +71,12 @@ class Retry(FailureHandler["Retry"]):
         raise ForcedRetry(delay)
 
     def at(self, when: datetime) -> NoReturn:
-        """End this run, and be tried again at `when`, an aware datetime, if there are attempts left."""
+        """End this run, and be tried again at `when`, an aware datetime, if there are attempts left.
+
+        Raises:
+            ValueError: `when` is naive.
+        """
+        to_micros(when)
         raise ForcedRetry(when)
 
     def in_(self, delay: timedelta) -> NoReturn:

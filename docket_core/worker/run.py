@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from docket_core.backend.clock import Micros, to_micros
+from docket_core.backend.kit import check_size
 from docket_core.backend.model import Ack, Claim, Task
 from docket_core.codec import CodecContext, encode_call, encode_headers
 
@@ -51,7 +52,7 @@ class Run:
         self.claim = claim
         self.confirmed_until = confirmed_until
         """Until when, by the monotonic clock in seconds, the lease is known to hold."""
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Ack] | None = None
         self.stopped: Stop | None = None
         self.superseded = False
         self.phase = Phase.BODY
@@ -74,7 +75,7 @@ class Run:
 
         Raises:
             RuntimeError: the run has not come to its hooks.
-            Unserializable: its arguments cannot be encoded.
+            Unserializable, PayloadTooLarge: its arguments cannot be encoded, or are too large.
         """
         due = execution.due
         when = due if isinstance(due, int) else None
@@ -92,6 +93,7 @@ class Run:
         name = execution.function_name
         context = CodecContext(self._docket.name, execution.key, name)
         payload = encode_call(self._docket.codec, context, execution.args, execution.kwargs)
+        check_size(f"payload of {name}", payload, self._docket.backend.capabilities.max_payload)
         run = execution.new_run() if execution.run == self.claim.run else execution.run
         headers = encode_headers(execution.trace_context or {})
         return Task(execution.key, name, payload, run, headers, when, delay)

@@ -1,0 +1,93 @@
+"""The wheel, installed without extras where nothing else is."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.packaging.conftest import Installed
+
+HELLO = """
+import asyncio, json, sys
+from docket_core import Docket, Worker
+
+greeted = []
+
+async def greet(name: str) -> str:
+    greeted.append(name)
+    return f"Hello, {{name}}!"
+
+async def main() -> None:
+    async with Docket(name="greetings", url={url!r}) as docket:
+        docket.register(greet)
+        execution = await docket.add(greet)("Ada")
+        async with Worker(docket) as worker:
+            await worker.run_until_finished()
+        assert await execution.get_result() == "Hello, Ada!"
+
+asyncio.run(main())
+assert greeted == ["Ada"]
+print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
+"""
+
+NAMES = """
+import json
+from importlib.util import find_spec
+print(json.dumps({name: find_spec(name) is not None for name in %r}))
+"""
+
+REFUSALS = """
+import json
+from importlib.util import find_spec
+from docket_core.backend.registry import installed_schemes, load_plugin, open_backend
+from docket_core.errors import MissingExtra
+
+answers = {}
+for scheme in installed_schemes():
+    plugin = load_plugin(scheme)
+    if plugin.driver is not None and find_spec(plugin.driver) is None:
+        try:
+            open_backend(f"{scheme}://localhost", "orders")
+        except MissingExtra as error:
+            answers[scheme] = [plugin.extra, str(error)]
+        else:
+            answers[scheme] = [plugin.extra, "opened without its driver"]
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.parametrize("url", ["memory://greetings", "sqlite:///greetings.db"])
+def test_it_runs_a_task_and_loads_no_driver_of_another_store(installed: Installed, url: str) -> None:
+    loaded = set(json.loads(installed.script(HELLO.format(url=url))))
+    scheme = url.partition(":")[0]
+    assert f"docket_{scheme}" in loaded
+    assert not loaded & {"redis", "asyncpg", "fakeredis", "pytest", "hypothesis"}
+    if scheme == "memory":
+        assert not loaded & {"docket_sqlite", "docket_sql", "aiosqlite", "sqlalchemy"}
+
+
+def test_no_extra_was_needed(installed: Installed) -> None:
+    names = ["redis", "asyncpg", "hiredis", "pytest", "hypothesis", "opentelemetry.sdk"]
+    assert not [name for name, there in json.loads(installed.script(NAMES % names)).items() if there]
+
+
+def test_neither_the_folders_nor_the_name_docket_are_taken(installed: Installed) -> None:
+    names = ["docket", "backends", "contrib", "tests", "benchmarks"]
+    assert not [name for name, there in json.loads(installed.script(NAMES % names)).items() if there]
+
+
+def test_a_backend_without_its_driver_names_the_extra(installed: Installed) -> None:
+    for extra, message in json.loads(installed.script(REFUSALS)).values():
+        assert f"pip install '{extra}'" in message
+
+
+def test_it_is_typed_for_those_who_use_it(installed: Installed) -> None:
+    source = """
+from docket_core.backend.kit import recovery_delay
+reveal_type(recovery_delay(1, None))
+"""
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed.python), "-c", source]
+    done = subprocess.run(command, cwd=installed.folder, capture_output=True, text=True, check=False)
+    assert 'Revealed type is "int"' in done.stdout.replace("builtins.int", "int"), done.stdout
+    assert done.returncode == 0
