@@ -22,6 +22,14 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def _serves(node: RedisServer) -> bool:
+    return node.cluster_info()["cluster_state"] == "ok"
+
+
+def _in_step(replica: RedisServer) -> bool:
+    return replica.info("replication").get("master_link_status") == "up"
+
+
 class _Several:
     """Servers that start and stop together."""
 
@@ -69,14 +77,11 @@ class RedisCluster(_Several):
             server.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for server in self.servers[1:]:
             self.servers[0].command("CLUSTER", "MEET", "127.0.0.1", server.port)
-        until(lambda: all(self._knows_all(server) for server in self.servers), "all nodes know one another")
+        until(lambda: all(map(self._knows_all, self.servers)), "all nodes know one another")
         for master, replica in zip(self.masters, self.replicas, strict=False):
             replica.command("CLUSTER", "REPLICATE", self.identity(master))
-        until(
-            lambda: all(server.cluster_info()["cluster_state"] == "ok" for server in self.servers), "all slots served"
-        )
-        for replica in self.replicas:
-            until(lambda: replica.info("replication").get("master_link_status") == "up", "replicas in step")
+        until(lambda: all(map(_serves, self.servers)), "all slots are served")
+        until(lambda: all(map(_in_step, self.replicas)), "the replicas are in step")
 
     def identity(self, server: RedisServer) -> str:
         return cast("bytes", server.command("CLUSTER", "MYID")).decode()
@@ -85,6 +90,16 @@ class RedisCluster(_Several):
         """The node that has the slot of these keys."""
         slot = cast("int", self.masters[0].command("CLUSTER", "KEYSLOT", prefix))
         return self.masters[min(slot * 3 // _SLOTS, 2)]
+
+    def move_slot(self, prefix: str, source: RedisServer, target: RedisServer) -> None:
+        """Move these keys' slot to another master, as an operator who reshards does."""
+        slot = cast("int", source.command("CLUSTER", "KEYSLOT", prefix))
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.identity(source))
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.identity(target))
+        while keys := cast("list[bytes]", source.command("CLUSTER", "GETKEYSINSLOT", slot, 100)):
+            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for node in (target, source, *self.masters):
+            node.command("CLUSTER", "SETSLOT", slot, "NODE", self.identity(target))
 
     def fail_over(self, master: RedisServer) -> None:
         """Let the replica of this master take over, without a loss."""
@@ -115,7 +130,7 @@ class Watched(_Several):
     def start(self) -> None:
         self.master.start()
         self.replica.start()
-        until(lambda: self.replica.info("replication").get("master_link_status") == "up", "the replica is in step")
+        until(lambda: _in_step(self.replica), "the replica is in step")
         self.sentinel.start()
         until(self._replica_is_known, "the sentinel knows the replica")
 
