@@ -72,6 +72,9 @@ SYSTEM_CLOCK = SystemClock()
 background: ContextVar[bool] = ContextVar("docket_core_background", default=False)
 """True where timers only guard or tidy up (heartbeats, safety nets): a clock that moves by itself does not move for
 them, and they fire when it has moved for another reason."""
+guarding: ContextVar[bool] = ContextVar("docket_core_guarding", default=False)
+"""True where timers guard something that must not be passed over (renewals of leases that are held): a clock that moves
+by itself does not move for them, but stops at each when it moves for another reason."""
 
 
 class ManualClock:
