@@ -245,8 +245,6 @@ def _decode(codec: Codec, data: bytes, context: CodecContext, what: str) -> obje
         return codec.decode(data, context)
     except CodecError:
         raise
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
     except BaseException as error:
         raise Undecodable(
             f"{what} of {context.function} cannot be decoded by the {codec.name} codec: {exception_line(error)}"

@@ -1,7 +1,6 @@
 """The docket: functions go on it, now or for later, and workers take them off."""
 
 import importlib
-import logging
 import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -25,6 +24,7 @@ from docket_core.codec import CloudpickleCodec, Codec
 from docket_core.errors import ConfigurationError
 from docket_core.execution import Execution
 from docket_core.functions import AnyFunction, FunctionTable, TaskFunction
+from docket_core.logs import get_logger
 from docket_core.outcomes import Outcomes
 from docket_core.results import KeyValueStore, ResultStorage
 from docket_core.snapshot import DocketSnapshot, WorkerInfo, execution_of, take_snapshot, worker_info
@@ -32,7 +32,7 @@ from docket_core.strikelist import Instruction, Operator, StrikeList
 from docket_core.tasks import standard_tasks
 from docket_core.transaction import DocketTransaction
 
-logger = logging.getLogger("docket_core.docket")
+logger = get_logger("docket_core.docket")
 F = TypeVar("F", bound=AnyFunction)
 
 DEFAULT_URL = "sqlite:///docket.db"
@@ -108,7 +108,8 @@ class Docket(Adder):
             self.outcomes = Outcomes(self)
             stack.push_async_callback(self.outcomes.close)
             self._stack = stack.pop_all()
-        logger.debug("opened %r: %s", self, backend.capabilities)
+        logger.info("docket %r is kept at %s", self.name, backend.url)
+        logger.debug("%s: %s", backend.url, backend.capabilities)
         return self
 
     async def __aexit__(

@@ -163,7 +163,10 @@ class Execution:
     def task(self) -> TaskFunction:
         """What is known of the function."""
         if self._task is None:
-            self._task = self._docket.functions.find(self._function if self._name is None else self._name)
+            if self._name is not None and self._name not in self._docket.tasks:  # read from the store, unknown here
+                self._task = TaskFunction(self._name, self._function)
+            else:
+                self._task = self._docket.functions.find(self._function if self._name is None else self._name)
         return self._task
 
     @property

@@ -1,7 +1,6 @@
 """Waiting for the ends of runs: one subscription and one poller per docket, however many wait."""
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,14 @@ from docket_core.errors import (
     ExecutionSuperseded,
     ResultExpired,
 )
+from docket_core.logs import get_logger
 from docket_core.results import is_reference, storage_key
 
 if TYPE_CHECKING:
     from docket_core.docket import Docket
     from docket_core.execution import Execution
 
-logger = logging.getLogger("docket_core.outcomes")
+logger = get_logger("docket_core.outcomes")
 
 POLL_INTERVAL: Micros = SECOND
 """A lost event costs a waiter at most this much."""

@@ -3,7 +3,6 @@
 import asyncio
 import enum
 import hashlib
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ from docket_core.codec import decode_instruction, encode_instruction
 from docket_core.errors import BackendError, CodecError
 from docket_core.functions import AnyFunction
 from docket_core.instrumentation import STRIKES_IN_EFFECT
+from docket_core.logs import get_logger
 
 if TYPE_CHECKING:
     from docket_core.execution import Execution
 
-logger = logging.getLogger("docket_core.strikes")
+logger = get_logger("docket_core.strikes")
 
 
 class Operator(enum.StrEnum):

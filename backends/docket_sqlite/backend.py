@@ -92,7 +92,8 @@ class SqliteBackend:
 
     @property
     def url(self) -> str:
-        return self._opening.url.redacted
+        """With the absolute path, whatever directory the relative one was meant in."""
+        return self._file.url
 
     @property
     def clock(self) -> Clock:

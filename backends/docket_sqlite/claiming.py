@@ -98,9 +98,15 @@ def read_heads(executor: Executor, docket: int, functions: AbstractSet[str] | No
 
 def next_moment(executor: Executor, docket: int, functions: AbstractSet[str] | None) -> Micros | None:
     """The earliest moment at which there is something to do for these functions."""
-    moments = [moment for head in read_heads(executor, docket, functions) for moment in head[1:]]
-    moments += executor.execute(_ENDING_HEAD, (docket,))[0]
-    return min((moment for moment in moments if moment is not None), default=None)
+    ending = executor.execute(_ENDING_HEAD, (docket,))[0][0]
+    return _earliest(read_heads(executor, docket, functions), ending)
+
+
+def _earliest(heads: Iterable[Heads], ending: Micros | None) -> Micros | None:
+    moments = [moment for head in heads for moment in head[1:] if moment is not None]
+    if ending is not None:
+        moments.append(ending)
+    return min(moments, default=None)
 
 
 class Grants:
@@ -124,15 +130,24 @@ class Grants:
         self.ended += end_lapsed(tx, PORTION)
         gates.settle(tx)
         heads = read_heads(tx.executor, tx.docket, functions)
-        self._take_over(head.function for head in _due(heads, 2, tx.now))
-        waking = [head.function for head in _due(heads, 3, tx.now)]
+        lapsed = _due(((head.takeover_at, head.function) for head in heads), tx.now)
+        waking = _due(((head.wake_at, head.function) for head in heads), tx.now)
+        ready = _due(((head.ready_at, head.function) for head in heads), tx.now)
+        self._take_over(lapsed)
         gates.settle(tx)
         for function in waking:
             self._wake(function, waking)
-        self._take_ready([head.function for head in _due(heads, 1, tx.now)])
+        self._take_ready(ready)
         tx.flush()
+        touched = {*lapsed, *waking, *ready}
+        settled = bool(tx.gates or waking)
         gates.settle(tx)
-        moment = next_moment(tx.executor, tx.docket, functions)
+        if settled or functions is None:
+            moment = next_moment(tx.executor, tx.docket, functions)
+        else:  # what was not due is as it was
+            untouched = [head for head in heads if head.function not in touched]
+            moment = next_moment(tx.executor, tx.docket, touched)
+            moment = _earliest(untouched, moment)
         return Claimed(self.claims, tx.now, moment, tx.next_sequence(), self.ended)
 
     def _take_over(self, functions: Iterable[str]) -> None:
@@ -232,8 +247,7 @@ class Grants:
             tx.tell(StateChanged(part.key, part.run, part.generation, State.RUNNING, part.due_at, self.worker, now))
 
 
-def _due(heads: list[Heads], column: int, now: Micros) -> list[Heads]:
-    """Those whose head in this column is due, who waits longest first."""
-    due = [head for head in heads if head[column] is not None and head[column] <= now]  # type: ignore[operator]
-    due.sort(key=lambda head: head[column])  # type: ignore[arg-type, return-value]
-    return due
+def _due(moments: Iterable[tuple[Micros | None, str]], now: Micros) -> list[str]:
+    """The functions whose moment has come, who waits longest first."""
+    due = [(moment, function) for moment, function in moments if moment is not None and moment <= now]
+    return [function for _, function in sorted(due)]

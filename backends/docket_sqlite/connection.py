@@ -18,12 +18,17 @@ OLDEST_SQLITE = (3, 35, 0)
 WAL_PAGES = 2000
 """How many pages the write-ahead log takes before a commit copies them into the file."""
 
+CACHE_KIBIBYTES = 8192
+"""Of the file's pages, for each connection: an instance has two of them at most."""
+
 
 class File:
     """Where the database is, and how every connection to it is set up."""
 
     def __init__(self, url: BackendURL, synchronous: str, busy_timeout: float, max_size: int | None) -> None:
         self.path = _path_of(url)
+        _, question, options = url.redacted.partition("?")
+        self.url = f"{url.scheme}:///{self.path}{question}{options}"
         self.synchronous = synchronous
         self.busy_timeout = busy_timeout
         self.max_size = max_size
@@ -85,6 +90,7 @@ class File:
             )
         connection.execute(f"PRAGMA synchronous = {self.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         connection.execute("PRAGMA temp_store = MEMORY")
         if sys.platform == "darwin" and self.synchronous == "full":
             connection.execute("PRAGMA fullfsync = ON")  # elsewhere fsync reaches the disk by itself

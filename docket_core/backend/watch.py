@@ -32,6 +32,7 @@ class Telemetry(NamedTuple):
             ),
             meter.create_counter(
                 "docket_backend_disruptions",
+                unit="1",
                 description="Operations that failed because the store was away, full or refusing",
             ),
         )

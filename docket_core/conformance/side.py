@@ -58,6 +58,10 @@ class Side:
 
         self.do(advanced())
 
+    def holding(self) -> list[Claim]:
+        """The claims that still hold their key."""
+        return [claim for claim in self.granted if self.pure.holds(claim)]
+
     # --- operations -------------------------------------------------------------------------------
 
     def add(self, by: Backend, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> None:

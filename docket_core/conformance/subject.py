@@ -15,6 +15,7 @@ from docket_core.backend.model import (
     Ack,
     Acked,
     Claim,
+    Claimed,
     Enqueued,
     EnqueueStatus,
     Event,
@@ -273,6 +274,12 @@ class Subject:
                 yield reader
             finally:
                 await reader.close()
+
+
+def assert_leads_to(claimed: Claimed, moment: Micros) -> None:
+    """`next_at` is a bound from below: it may be early, but lies ahead, and is never late."""
+    assert claimed.next_at is not None
+    assert claimed.now < claimed.next_at <= moment
 
 
 def slot(claim: Claim, gate: Gate, *, ttl: Micros = LEASE) -> PermitRequest:

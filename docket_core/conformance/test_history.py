@@ -72,10 +72,12 @@ class History(RuleBasedStateMachine):
         return self.side.instances[number]
 
     def granted(self, position: int) -> Claim:
-        """One of the claims that hold something now, and of the newest whatever they are: zombies stay in play."""
+        """A claim that holds something, a zombie of a key that another holds now, or one of the newest."""
         granted = self.side.granted
-        holding = [claim for claim in granted if self.side.pure.holds(claim)]
-        choice = holding + granted[-4:]
+        holding = self.side.holding()
+        held = {claim.key for claim in holding}
+        zombies = [claim for claim in granted if claim.key in held and claim not in holding]
+        choice = holding + zombies[-3:] + granted[-2:]
         return choice[position % len(choice)]
 
     def any_granted(self) -> bool:
@@ -169,6 +171,34 @@ class History(RuleBasedStateMachine):
     @rule(by=instances, position=recent)
     def give_back(self, by: int, position: int) -> None:
         self.side.ack(self.instance(by), Ack.release(self.granted(position)))
+
+    @precondition(any_granted)
+    @rule(by=instances, shapes=st.lists(st.integers(0, 6), min_size=1, max_size=4))
+    def end_all(self, by: int, shapes: list[int]) -> None:
+        """Everything that is held ends, one way or another; what stays out of the list runs on."""
+        for claim, shape in zip(self.side.holding(), shapes, strict=False):
+            ack = (
+                Ack.complete(claim, b"result"),
+                Ack.complete(claim, successor=self.task(claim.key, "f")),
+                Ack.fail(claim, "error"),
+                Ack.cancel(claim),
+                Ack.retry(claim, attempt=claim.attempt + 1),
+                Ack.postpone(claim, delay=SECOND),
+                Ack.release(claim),
+            )[shape]
+            self.side.ack(self.instance(by), ack)
+
+    @precondition(any_granted)
+    @rule(by=instances, sleep=st.sampled_from([0, 4 * SECOND]), shape=st.integers(0, 2))
+    def zombies_come_back(self, by: int, sleep: Micros, shape: int) -> None:
+        """Whoever was ever granted something and was not heard of for a while."""
+        self.side.advance(sleep)
+        instance = self.instance(by)
+        for claim in self.side.granted[-4:]:
+            self.side.renew(instance, [claim], 5 * SECOND)
+            self.side.progress(instance, ProgressUpdate(claim, 1))
+            ack = (Ack.complete(claim, b"zombie"), Ack.retry(claim, attempt=9), Ack.release(claim))[shape]
+            self.side.ack(instance, ack)
 
     @rule(by=instances, names=keys)
     def cancel(self, by: int, names: list[str]) -> None:

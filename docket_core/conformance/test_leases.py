@@ -4,7 +4,7 @@ from docket_core.backend.clock import SECOND
 from docket_core.backend.model import Gate, PermitStatus, ProgressReply, ProgressUpdate, Renewal
 from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements
-from docket_core.conformance.subject import LEASE, Subject, slot
+from docket_core.conformance.subject import LEASE, Subject, assert_leads_to, slot
 
 
 class TestLeases(Requirements):
@@ -28,7 +28,7 @@ class TestLeases(Requirements):
         assert record.live is not None
         assert record.live.lease_until == subject.now + 5 * SECOND
         claimed = await subject.backend.claim("other", None, 1, LEASE)
-        assert claimed.next_at == subject.now + 5 * SECOND
+        assert_leads_to(claimed, subject.now + 5 * SECOND)
         await subject.advance(5 * SECOND)
         assert (await subject.take("key")).delivery == 2
 

@@ -14,7 +14,7 @@ from docket_core.backend.model import (
 )
 from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements
-from docket_core.conformance.subject import LEASE, Subject, slot, turn
+from docket_core.conformance.subject import LEASE, Subject, assert_leads_to, slot, turn
 
 ONE = Gate("gate", 1)
 
@@ -180,7 +180,8 @@ class TestParking(Requirements):
         request = turn(claim, ONE, 7 * SECOND)
         await subject.ack(Ack.park(claim, request))
         claimed = await subject.backend.claim("worker", {"work"}, 1, LEASE)
-        assert (list(claimed.claims), claimed.next_at) == ([], subject.now + 7 * SECOND)
+        assert list(claimed.claims) == []
+        assert_leads_to(claimed, subject.now + 7 * SECOND)
         await subject.advance(7 * SECOND)
         await subject.take("key")
 
@@ -208,7 +209,7 @@ class TestParking(Requirements):
         await subject.acquire(slot(holder, ONE))
         await subject.parked("parked", ONE)
         claimed = await subject.backend.claim("worker", {"work"}, 1, LEASE)
-        assert claimed.next_at == holder.lease_until
+        assert_leads_to(claimed, holder.lease_until)
         await subject.advance(LEASE)
         claims = {claim.key: claim for claim in await subject.claim()}
         assert claims.keys() == {"holder", "parked"}

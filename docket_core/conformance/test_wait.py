@@ -7,7 +7,7 @@ from docket_core.backend.clock import SECOND, Micros
 from docket_core.backend.model import Ack, Gate, Mark, OnConflict
 from docket_core.backend.protocol import Backend
 from docket_core.conformance.marks import Requirements, needs_push
-from docket_core.conformance.subject import LEASE, Subject, slot, started, within
+from docket_core.conformance.subject import LEASE, Subject, assert_leads_to, slot, started, within
 
 WORK = frozenset({"work"})
 
@@ -114,7 +114,7 @@ class TestWait(Requirements):
         await subject.later("sooner", delay=SECOND)
         await within(waiting)
         claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
-        assert claimed.next_at == subject.now + SECOND
+        assert_leads_to(claimed, subject.now + SECOND)
 
     @needs_push
     async def test_freed_permit_wakes(self, subject: Subject) -> None:

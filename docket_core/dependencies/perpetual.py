@@ -1,6 +1,5 @@
 """Tasks that go on: the end of one run and the birth of the next are one step."""
 
-import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,8 +7,9 @@ from docket_core.backend.clock import to_micros
 from docket_core.dependencies.base import CompletionHandler, TaskOutcome
 from docket_core.errors import CodecError, PayloadTooLarge
 from docket_core.execution import Execution
+from docket_core.logs import get_logger
 
-logger = logging.getLogger("docket_core.worker")
+logger = get_logger("docket_core.worker")
 
 
 class Perpetual(CompletionHandler["Perpetual"]):

@@ -1,7 +1,6 @@
 """Sends verdicts: one flush is under way, the next batch gathers behind it; no timer, no latency when idle."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from docket_core.backend.clock import Clock, Micros
@@ -9,9 +8,10 @@ from docket_core.backend.kit import backoff, sleep
 from docket_core.backend.model import Ack, Acked
 from docket_core.backend.protocol import Backend
 from docket_core.errors import BackendError
+from docket_core.logs import get_logger
 from docket_core.worker.run import Run
 
-logger = logging.getLogger("docket_core.worker")
+logger = get_logger("docket_core.worker")
 
 BATCH = 200
 """The most verdicts in one call."""
@@ -36,11 +36,15 @@ class Acker:
         self._done = done
         self._waiting: list[tuple[Run, Ack]] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._closed = False
         self.unacked = 0
         """Verdicts that the store has not answered yet."""
 
     def put(self, run: Run, ack: Ack) -> None:
-        """Take a verdict; returns at once."""
+        """Take a verdict; returns at once. One that comes after the end counts for nothing: its lease runs out."""
+        if self._closed:
+            logger.error("%r has ended after its worker; it will be run again", run.claim.key)
+            return
         self._waiting.append((run, ack))
         self.unacked += 1
         if self._flusher is None:
@@ -53,6 +57,7 @@ class Acker:
 
     async def close(self) -> None:
         """Give up on what has not been answered; its leases run out."""
+        self._closed = True
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.wait([self._flusher])
@@ -81,10 +86,12 @@ class Acker:
         while True:
             try:
                 return list(await self._backend.ack(acks))
-            except BackendError as error:
+            except Exception as error:
                 tries += 1
                 if tries == 1:
-                    logger.warning("the store does not take %d verdicts, will try again: %s", len(acks), error)
+                    unknown = None if isinstance(error, BackendError) else error
+                    message = "the store does not take %d verdicts, will try again: %s"
+                    logger.warning(message, len(acks), error, exc_info=unknown)
                 await sleep(self._clock, backoff(tries, 50_000, self._longest_pause))
 
     @staticmethod

@@ -1,14 +1,14 @@
 """What to do with tasks that nobody here knows, where the user wants something done."""
 
 import importlib
-import logging
 from typing import Any
 
 from docket_core.dependencies.base import current_execution
 from docket_core.errors import ConfigurationError
 from docket_core.functions import AnyFunction, TaskFunction
+from docket_core.logs import get_logger
 
-logger = logging.getLogger("docket_core.worker")
+logger = get_logger("docket_core.worker")
 
 
 async def default_fallback_task(*args: Any, **kwargs: Any) -> None:

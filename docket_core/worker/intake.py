@@ -1,7 +1,6 @@
 """Takes tasks off the docket: as many as there are free slots, and waits where there is nothing."""
 
 import asyncio
-import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,11 +11,15 @@ from docket_core.backend.kit import backoff, sleep
 from docket_core.backend.model import Claimed
 from docket_core.backend.states import State
 from docket_core.errors import BackendUnavailable, Overloaded
+from docket_core.logs import get_logger
 
 if TYPE_CHECKING:
     from docket_core.worker.worker import Worker
 
-logger = logging.getLogger("docket_core.worker")
+logger = get_logger("docket_core.worker")
+
+LATE = 0.25
+"""How long the end of a worker waits for a claim that is under way, in seconds."""
 
 
 class Intake:
@@ -26,37 +29,49 @@ class Intake:
         self._worker = worker
         self._until_finished = until_finished
         self._backend = worker.backend
-        self._stopping = False
+        self.stopped = asyncio.Event()
+        """Set once it was told to claim no more."""
         self._nudged = asyncio.Event()
+        self._full = False
         self._wait: asyncio.Task[None] | None = None
         self._claim: asyncio.Task[Claimed] | None = None
-        self.last_success = time.monotonic()
-        """When a claim last went through, or there was no room for one, by the monotonic clock."""
+        self._answer: asyncio.Future[Claimed] | None = None
+        self.claimed = asyncio.Event()
+        """Set once a claim has gone through."""
+        self._last_success = 0.0
+
+    def could_claim(self, seconds: float) -> bool:
+        """Whether a claim has gone through within so many seconds, or every slot has been taken since."""
+        lately = self._full or time.monotonic() - self._last_success < seconds
+        return self.claimed.is_set() and lately
 
     @property
     def stopping(self) -> bool:
         """Whether it was told to claim no more."""
-        return self._stopping
+        return self.stopped.is_set()
 
     def stop(self) -> None:
-        """Claim no more."""
-        self._stopping = True
+        """Claim no more. A claim under way is waited for, but not for ever: the store may be away."""
+        self.stopped.set()
+        if self._answer is not None:
+            asyncio.get_running_loop().call_later(LATE, self._answer.cancel)
         self.nudge()
 
     def nudge(self) -> None:
         """Look again: a slot is free, or a run has ended."""
         self._nudged.set()
-        if self._wait is not None and (self._stopping or self._until_finished):
+        if self._wait is not None and (self.stopping or self._until_finished):
             self._wait.cancel()
 
     async def run(self) -> None:
         """Claim until stopped, or until there is nothing left to do."""
         failures = 0
-        while not self._stopping:
+        while not self.stopping:
             room = self._worker.room()
             if room <= 0:
-                self.last_success = time.monotonic()
+                self._full = self._worker.is_full()
                 await self._until_nudged()
+                self._full = False
                 continue
             began = time.monotonic()
             try:
@@ -65,8 +80,11 @@ class Intake:
                 failures += 1
                 await self._pause(failures, error)
                 continue
+            if claimed is None:
+                return
             failures = 0
-            self.last_success = time.monotonic()
+            self._last_success = time.monotonic()
+            self.claimed.set()
             self._nudged.clear()
             self._start(claimed, began)
             if len(claimed.claims) >= room:
@@ -75,24 +93,38 @@ class Intake:
                 if self._worker.is_idle():
                     return
                 await self._until_nudged()
-            elif not self._stopping:
+            elif not self.stopping:
                 await self._wait_for_work(claimed)
 
     async def late_claims(self) -> Claimed | None:
-        """What a claim brought whose caller was cancelled meanwhile."""
-        claim, self._claim = self._claim, None
-        if claim is None:
+        """What a claim brought whose caller was cancelled meanwhile; a store that does not answer brings nothing."""
+        if self._claim is None:
             return None
-        with suppress(BackendUnavailable, Overloaded):
-            return await claim
+        with suppress(BackendUnavailable, Overloaded, TimeoutError):
+            claimed = await asyncio.wait_for(asyncio.shield(self._claim), LATE)
+            self._claim = None
+            return claimed
         return None
 
-    async def _claim_some(self, room: int) -> Claimed:
+    async def _claim_some(self, room: int) -> Claimed | None:
+        """What could be claimed; None if this was told to stop and the store has not answered for a while."""
         worker = self._worker
         self._claim = asyncio.ensure_future(
             self._backend.claim(worker.name, worker.claimable(), room, worker.lease, worker.max_deliveries)
         )
-        claimed = await asyncio.shield(self._claim)
+        self._answer = asyncio.shield(self._claim)
+        try:
+            claimed = await self._answer
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None
+        except Exception:
+            self._claim = None
+            raise
+        finally:
+            self._answer = None
         self._claim = None
         return claimed
 
@@ -123,7 +155,7 @@ class Intake:
             self._wait = None
 
     async def _until_nudged(self) -> None:
-        if not self._stopping:
+        if not self.stopping:
             await self._nudged.wait()
             self._nudged.clear()
 

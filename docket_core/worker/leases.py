@@ -5,7 +5,6 @@ it runs on the worker's own loop instead, since such a clock belongs to one loop
 """
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,14 +14,17 @@ from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Micros, backg
 from docket_core.backend.kit import sleep
 from docket_core.backend.model import Renewal
 from docket_core.backend.protocol import Backend
-from docket_core.errors import BackendError
+from docket_core.errors import BackendError, BackendUnavailable
+from docket_core.logs import get_logger
 from docket_core.worker.run import Run, Stop
 
-logger = logging.getLogger("docket_core.worker")
+logger = get_logger("docket_core.worker")
 
 BATCH = 500
 LONGEST_INTERVAL: Micros = 2 * SECOND
 """A cancel that was requested is seen at the next renewal, so renewals are never further apart."""
+CLOSING = 0.1
+"""How long the end of the thread is waited for, in seconds."""
 
 
 class LeaseKeeper:
@@ -47,7 +49,8 @@ class LeaseKeeper:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._thread_loop: asyncio.AbstractEventLoop | None = None
-        self._thread_began = threading.Event()
+        self._ended = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,12 +65,19 @@ class LeaseKeeper:
     async def close(self) -> None:
         """Stop; what is still held runs out."""
         self._runs.clear()
-        if self._task is not None and self._thread is None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        if self._thread is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._join, self._thread)
+        self._closing = True
+        if self._thread is None:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=CLOSING)
+            return
+        if self._thread_loop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                self._thread_loop.call_soon_threadsafe(self._end_thread)
+        with suppress(TimeoutError):  # a store that does not answer holds the thread up, but not the worker
+            async with asyncio.timeout(CLOSING):
+                await self._ended.wait()
+                self._thread.join()
 
     def hold(self, run: Run) -> None:
         """Keep this run's lease from now on."""
@@ -82,21 +92,15 @@ class LeaseKeeper:
             asyncio.run(self._main())
         except Exception:
             logger.exception("leases are not kept any more: the thread that renews them has ended")
+        finally:
+            self._on_loop(self._ended.set)
 
     async def _main(self) -> None:
         self._task = asyncio.current_task()
         self._thread_loop = asyncio.get_running_loop()
-        self._thread_began.set()
-        with suppress(asyncio.CancelledError):
-            await self._keep()
-
-    def _join(self, thread: threading.Thread) -> None:
-        """End the thread; called on another one."""
-        self._thread_began.wait(1)
-        if self._thread_loop is not None:
-            with suppress(RuntimeError):  # it has ended by itself
-                self._thread_loop.call_soon_threadsafe(self._end_thread)
-        thread.join(5)
+        if not self._closing:
+            with suppress(asyncio.CancelledError):
+                await self._keep()
 
     def _end_thread(self) -> None:
         if self._task is not None:
@@ -110,8 +114,9 @@ class LeaseKeeper:
                     while True:
                         await self._renew_all(backend)
                         await self._sleep()
-            except BackendError as error:
-                logger.warning("leases cannot be renewed, will try again: %s", error)
+            except Exception as error:
+                unknown = None if isinstance(error, BackendError) else error
+                logger.warning("leases cannot be renewed, will try again: %s", error, exc_info=unknown)
                 self._stop_unconfirmed()
                 await sleep(self._clock, min(self._interval, SECOND // 2))
 
@@ -132,7 +137,10 @@ class LeaseKeeper:
             portion = runs[start : start + BATCH]
             asked = time.monotonic()
             try:
-                replies = await backend.renew([run.claim for run in portion], self._lease)
+                async with asyncio.timeout(self._time_left(portion)):
+                    replies = await backend.renew([run.claim for run in portion], self._lease)
+            except TimeoutError as error:
+                raise BackendUnavailable("the store has not answered before the first of the leases ended") from error
             finally:
                 self._stop_unconfirmed()
             for run, reply in zip(portion, replies, strict=True):
@@ -144,6 +152,14 @@ class LeaseKeeper:
                 if reply is Renewal.CANCEL:
                     self._tell(run, Stop.CANCELLED)
 
+    def _time_left(self, runs: list[Run]) -> float | None:
+        """Seconds until the first of the leases ends that may still hold; None if time is not the system's."""
+        if self._clock is not SYSTEM_CLOCK:
+            return None
+        now = time.monotonic()
+        left = [run.confirmed_until - now for run in runs if run.confirmed_until > now]
+        return min(left, default=self._lease / SECOND)
+
     def _stop_unconfirmed(self) -> None:
         """Stop the runs whose lease may have ended, since no renewal came through."""
         if self._clock is not SYSTEM_CLOCK:
@@ -154,7 +170,9 @@ class LeaseKeeper:
                 self._tell(run, Stop.LOST)
 
     def _tell(self, run: Run, why: Stop) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._stop, run, why)
+        self._on_loop(self._stop, run, why)
+
+    def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed: nobody is left to tell
+                self._loop.call_soon_threadsafe(call, *arguments)

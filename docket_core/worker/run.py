@@ -52,7 +52,7 @@ class Run:
         self.claim = claim
         self.confirmed_until = confirmed_until
         """Until when, by the monotonic clock in seconds, the lease is known to hold."""
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Ack] | None = None
         self.stopped: Stop | None = None
         self.superseded = False
         self.phase = Phase.BODY

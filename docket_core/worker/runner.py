@@ -1,7 +1,6 @@
 """From one claim to exactly one ack. Does no I/O of its own; what it awaits is the user's."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
@@ -36,20 +35,17 @@ from docket_core.dependencies.base import (
 from docket_core.errors import CodecError, PayloadRefused, PayloadTooLarge
 from docket_core.execution import Execution
 from docket_core.functions import TaskFunction
+from docket_core.logs import get_logger
 from docket_core.worker.admission import Admissions, Denied
-from docket_core.worker.log import log_end, log_start, quietly
+from docket_core.worker.log import log_end, log_start
 from docket_core.worker.run import Phase, Run, Stop
 
 if TYPE_CHECKING:
     from docket_core.worker.worker import Worker
 
-logger = logging.getLogger("docket_core.worker")
+logger = get_logger("docket_core.worker")
 ADMISSION_DELAY = timedelta(milliseconds=100)
 """How long a run that was not admitted waits where nothing says how long."""
-
-
-class BodyExit(Exception):
-    """A body raised SystemExit, KeyboardInterrupt or the like; it ends its task, and nothing else."""
 
 
 class Runner:
@@ -120,14 +116,12 @@ class Runner:
             error = ExecutionRaised("the task raised CancelledError itself")
         except Denied as denied:
             if denied.ack is not None:
-                quietly(logger.debug, "%r waits: %s", execution.key, denied.reason)
+                logger.debug("%r waits: %s", execution.key, denied.reason)
                 return denied.ack
             blocked = AdmissionBlocked(execution, denied.reason, reschedule=False)
         except AdmissionBlocked as block:
             blocked = block
-        except BodyExit as exit_:
-            error = exit_.__cause__
-        except Exception as raised:  # noqa: BLE001 - whatever a task raises is its outcome
+        except BaseException as raised:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its own outcome
             error = raised
         duration = timedelta(seconds=time.perf_counter() - started)
         if blocked is not None and blocked.reschedule:
@@ -180,7 +174,7 @@ class Runner:
             failure_handler = cast("FailureHandler[Any] | None", handlers.get("failure"))
             if failure_handler is not None:
                 run.phase = Phase.FAILURE
-                handled = await self._hook(execution, failure_handler.handle_failure, outcome)
+                handled = await self._hook(run, execution, failure_handler.handle_failure, outcome)
                 run.phase = Phase.BODY
                 if run.again is not None and self._worker.may_go_on(claim.key):
                     instrumentation.TASKS_RETRIED.add(1, labels)
@@ -189,7 +183,7 @@ class Runner:
         completion_handler = cast("CompletionHandler[Any] | None", handlers.get("completion"))
         if completion_handler is not None:
             run.phase = Phase.COMPLETION
-            handled = await self._hook(execution, completion_handler.on_complete, outcome) or handled
+            handled = await self._hook(run, execution, completion_handler.on_complete, outcome) or handled
             run.phase = Phase.BODY
         successor = run.successor
         if successor is not None and (
@@ -211,7 +205,7 @@ class Runner:
         return Ack.fail(claim, exception_text(error), encoded, reason=reason, successor=successor)
 
     def _blocked(self, run: Run, execution: Execution, blocked: AdmissionBlocked) -> Ack:
-        quietly(logger.debug, "%r waits: %s", execution.key, blocked.reason)
+        logger.debug("%r waits: %s", execution.key, blocked.reason)
         if blocked.park is not None:
             return Ack.park(run.claim, blocked.park)
         delay = blocked.retry_delay if blocked.retry_delay is not None else ADMISSION_DELAY
@@ -219,44 +213,59 @@ class Runner:
 
     async def _resolve_and_call(self, execution: Execution, task: TaskFunction, handlers: dict[str, Any]) -> Any:
         given = task.arguments(execution.args, execution.kwargs)
-        async with self._worker.around(), resolved_dependencies(task.function, given) as resolved:
-            failed = [value for value in resolved.values() if isinstance(value, FailedDependency)]
-            for value in resolved.values():
-                _note_handler(value, handlers)
-            if failed:
-                _raise_failed(failed)
-            kwargs = {name: value for name, value in resolved.items() if name not in given} | execution.kwargs
-            runtime = cast("Runtime[Any] | None", handlers.get("runtime"))
-            if runtime is None:
-                return await self._call(task, execution.args, kwargs)
-            return await runtime.run(execution, partial(self._call_as_function, task), *execution.args, **kwargs)
+        async with self._worker.around() as around:
+            _raise_failed(around)
+            async with resolved_dependencies(task.function, given) as resolved:
+                for value in (*resolved.values(), *around.values()):
+                    _note_handler(value, handlers)
+                _raise_failed(resolved)
+                return await self._call_with(execution, task, handlers, given, resolved)
+
+    async def _call_with(
+        self,
+        execution: Execution,
+        task: TaskFunction,
+        handlers: Mapping[str, Any],
+        given: Mapping[str, Any],
+        resolved: Mapping[str, Any],
+    ) -> Any:
+        kwargs = {name: value for name, value in resolved.items() if name not in given} | execution.kwargs
+        runtime = cast("Runtime[Any] | None", handlers.get("runtime"))
+        if runtime is None:
+            return await self._call(task, execution.args, kwargs)
+        return await runtime.run(execution, partial(self._call_as_function, task), *execution.args, **kwargs)
 
     async def _call_as_function(self, task: TaskFunction, *args: Any, **kwargs: Any) -> Any:
         return await self._call(task, args, kwargs)
 
     async def _call(self, task: TaskFunction, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call the body; what is no Exception and no real cancellation is kept from ending the loop."""
-        try:
-            if task.is_async:
-                return await cast("Callable[..., Awaitable[Any]]", task.function)(*args, **kwargs)
-            return await self._in_thread(task.function, args, kwargs)
-        except (Exception, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            raise BodyExit from error
+        if task.is_async:
+            return await cast("Callable[..., Awaitable[Any]]", task.function)(*args, **kwargs)
+        return await self._in_thread(task.function, args, kwargs)
 
     async def _in_thread(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        context = copy_context()
-        call = partial(context.run, function, *args, **kwargs)
+        call = partial(copy_context().run, _call_in_thread, function, args, kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._worker.threads, call)
 
     async def _hook(
-        self, execution: Execution, hook: Callable[[Execution, TaskOutcome], Awaitable[bool]], outcome: TaskOutcome
+        self,
+        run: Run,
+        execution: Execution,
+        hook: Callable[[Execution, TaskOutcome], Awaitable[bool]],
+        outcome: TaskOutcome,
     ) -> bool:
+        """What the hook answers. One that raises is logged, and the verdict stands.
+
+        One that is cut short because the worker leaves is not: what it would have recorded must not be lost, so
+        the whole run is given back.
+        """
         try:
             return bool(await hook(execution, outcome))
-        except Exception:  # noqa: BLE001 - logged, and its task goes on to the end it had
-            quietly(logger.exception, "a hook of %s raised; what it said before counts", execution.function_name)
+        except BaseException as error:
+            leaving = run.stopped or self._stopped_from_outside()
+            if isinstance(error, asyncio.CancelledError) and leaving not in (None, Stop.CANCELLED):
+                raise
+            logger.exception("a hook of %s raised; what it said before counts", execution.function_name)
             return False
 
     async def _encode(self, run: Run, execution: Execution, result: Any) -> bytes | None:
@@ -289,10 +298,18 @@ class Runner:
             for dependency in task.all_dependencies():
                 _note_handler(dependency, handlers)
 
-    @staticmethod
-    def _stopped_from_outside() -> Stop | None:
+    def _stopped_from_outside(self) -> Stop | None:
+        """Whether this was cancelled with its whole worker; a body may as well cancel itself."""
         task = asyncio.current_task()
-        return Stop.SHUTDOWN if task is not None and task.cancelling() else None
+        cancelled = task is not None and task.cancelling() > 0
+        return Stop.SHUTDOWN if cancelled and self._worker.is_leaving() else None
+
+
+def _call_in_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:  # a future cannot hold it: who waits would never be woken
+        raise RuntimeError("the task raised StopIteration") from error
 
 
 class ExecutionRaised(Exception):
@@ -312,8 +329,11 @@ def _note_handler(value: object, handlers: dict[str, Any]) -> None:
             handlers.setdefault(kind, value)
 
 
-def _raise_failed(failed: list[FailedDependency]) -> None:
+def _raise_failed(resolved: Mapping[str, Any]) -> None:
     """Raise what kept dependencies from being resolved: a refusal as it is, else one group for all."""
+    failed = [value for value in resolved.values() if isinstance(value, FailedDependency)]
+    if not failed:
+        return
     for failure in failed:
         if isinstance(failure.error, AdmissionBlocked):
             raise failure.error

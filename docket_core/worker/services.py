@@ -1,7 +1,6 @@
 """What a worker does beside running tasks: shows itself, hears of cancels, tidies up, seeds."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -11,17 +10,20 @@ from docket_core.backend.kit import backoff, jittered, sleep
 from docket_core.backend.model import CancelRequested, Topic
 from docket_core.dependencies.perpetual import Perpetual
 from docket_core.errors import BackendError, DocketError
+from docket_core.logs import get_logger
 from docket_core.worker.run import Stop
 
 if TYPE_CHECKING:
     from docket_core.worker.worker import Worker
 
-logger = logging.getLogger("docket_core.worker")
+logger = get_logger("docket_core.worker")
 
 PRUNE_INTERVAL: Micros = 5 * SECOND
 PRUNE_PORTION = 1000
 RESEED_INTERVAL: Micros = 10 * SECOND
 """An automatic task whose chain was severed is alive again after this time."""
+LEAVING = 0.1
+"""How long the end of these tasks may take, in seconds."""
 READY_FOR = 3.0
 """A worker is ready if it could claim, or had no room to, within so many seconds beside its longest pause."""
 
@@ -49,7 +51,7 @@ class Services:
             task.cancel()
         errands = [*self._tasks, *self._errands]
         if errands:
-            await asyncio.wait(errands, timeout=1)
+            await asyncio.wait(errands, timeout=LEAVING)
 
     def spawn(self, errand: Coroutine[Any, Any, None]) -> None:
         """Do something once, beside what else goes on; a failure is logged."""
@@ -81,6 +83,7 @@ class Services:
     async def _show(self) -> None:
         """Show that the worker lives and can claim, at the docket's interval."""
         worker, docket = self._worker, self._worker.docket
+        await worker.has_claimed()
         while True:
             interval = to_micros(docket.heartbeat_interval)
             if worker.is_ready():

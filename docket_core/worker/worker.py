@@ -1,17 +1,14 @@
 """The worker: takes tasks off a docket and runs them, as many at a time as it has slots."""
 
 import asyncio
-import inspect
-import logging
 import os
 import socket
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from uncalled_for import Dependency, SharedContext, resolved_dependencies
 
@@ -24,21 +21,30 @@ from docket_core.backend.protocol import Backend
 from docket_core.docket import Docket
 from docket_core.errors import BackendError, ConfigurationError
 from docket_core.functions import AnyFunction, TaskFunction
+from docket_core.logs import get_logger
 from docket_core.results import is_reference
 from docket_core.worker.acker import Acker
+from docket_core.worker.active import ActiveRuns
+from docket_core.worker.around import around_function
 from docket_core.worker.fallback import as_fallback
 from docket_core.worker.intake import Intake
 from docket_core.worker.leases import LeaseKeeper
 from docket_core.worker.run import Run, Stop
 from docket_core.worker.runner import Runner
 from docket_core.worker.services import READY_FOR, Services, seed
+from docket_core.worker.waiting import Threads, unless
 
-logger = logging.getLogger("docket_core.worker")
+if TYPE_CHECKING:
+    from docket_core.worker.entry import WorkerOptions
+
+logger = get_logger("docket_core.worker")
 
 UNACKED = 200
 """With so many verdicts unanswered, or as many as it has slots, a worker takes no more tasks."""
-LEAVING = 1.0
-"""How long leaving at once may take, in seconds."""
+LEAVING = 0.6
+"""How long it may take to give back what is cancelled, in seconds; all of leaving at once is over in one."""
+RETIRING = 0.1
+"""How long saying goodbye may take, in seconds."""
 
 
 class Worker:
@@ -105,19 +111,19 @@ class Worker:
         self.longest_pause = max(to_micros(reconnection_delay), SECOND // 20)
         self.threads: ThreadPoolExecutor | None = None
         """Where functions that are not async run; made when a worker runs."""
-        self._around = _around_function(dependencies)
+        self._around = around_function(dependencies)
         self._runner = Runner(self)
-        self._runs: dict[int, Run] = {}
-        self._busy = 0
+        self._active: ActiveRuns | None = None
         self._acker: Acker | None = None
-        self._leases: LeaseKeeper | None = None
         self._intake: Intake | None = None
+        self._main: asyncio.Task[Any] | None = None
         self._services = Services(self)
         self._left: dict[str, int] | None = None
-        self._hurry = False
-        self._labels = docket.labels() | {"docket.worker": self.name}
+        self._hurry = asyncio.Event()
+        self._stop_early = False
 
     async def __aenter__(self) -> Self:
+        self._stop_early = False
         return self
 
     async def __aexit__(
@@ -132,6 +138,40 @@ class Worker:
     def clock(self) -> Clock:
         """The clock for timers."""
         return self.docket.clock
+
+    @classmethod
+    async def run(
+        cls,
+        docket_name: str = "docket",
+        url: str | None = None,
+        name: str | None = None,
+        *,
+        until_finished: bool = False,
+        healthcheck_port: int | None = None,
+        metrics_port: int | None = None,
+        tasks: Iterable[str] = (),
+        execution_ttl: timedelta = timedelta(minutes=15),
+        **options: "Unpack[WorkerOptions]",
+    ) -> None:
+        """Run a worker as a process of its own does: opens the docket, and ends in good order at SIGTERM or SIGINT.
+
+        Args:
+            docket_name, url, execution_ttl: the docket, as `Docket` takes them.
+            name: the worker's, as `options` are what else `Worker` takes.
+            until_finished: end once there is nothing ready, scheduled or active.
+            healthcheck_port: serve `/live` and `/ready` there.
+            metrics_port: serve metrics for Prometheus there.
+            tasks: collections to register, `package.module:attribute`.
+        """
+        from docket_core.worker.entry import run_worker  # noqa: PLC0415 - only a process of its own needs it
+
+        docket = Docket(docket_name, url, execution_ttl=execution_ttl)
+        for path in tasks:
+            docket.register_collection(path)
+        worker = cls(docket, name, **options)
+        await run_worker(
+            worker, until_finished=until_finished, healthcheck_port=healthcheck_port, metrics_port=metrics_port
+        )
 
     async def run_forever(self) -> None:
         """Run tasks until `stop` is called or this is cancelled; then end what runs, within the grace.
@@ -157,20 +197,30 @@ class Worker:
             self._left = None
 
     def stop(self) -> None:
-        """Take no more tasks, and end once what runs has ended. Called again, leave at once."""
+        """Take no more tasks, and end once what runs has ended. Called again, leave at once.
+
+        Called before a `run_` method has begun, it ends that one at its beginning.
+        """
         if self._intake is None:
+            self._stop_early = True
             return
         if self._intake.stopping:
-            self._hurry = True
-            for run in list(self._runs.values()):
-                run.stop(Stop.SHUTDOWN)
+            self._hurry.set()
         self._intake.stop()
 
     def is_ready(self) -> bool:
         """Whether this worker could claim lately."""
-        if self._intake is None:
-            return False
-        return time.monotonic() - self._intake.last_success < READY_FOR + self.longest_pause / SECOND
+        return self._intake is not None and self._intake.could_claim(READY_FOR + self.longest_pause / SECOND)
+
+    async def has_claimed(self) -> None:
+        """Return once a claim has gone through."""
+        if self._intake is not None:
+            await self._intake.claimed.wait()
+
+    def is_leaving(self) -> bool:
+        """Whether it was told to stop, or was cancelled."""
+        cancelled = self._main is not None and self._main.cancelling() > 0
+        return cancelled or self._intake is None or self._intake.stopping
 
     @property
     def backend(self) -> Backend:
@@ -185,9 +235,9 @@ class Worker:
         """Whether something is to be resolved around every task."""
         return self._around is not None
 
-    def around(self) -> AbstractAsyncContextManager[Any]:
+    def around(self) -> AbstractAsyncContextManager[dict[str, Any]]:
         """The worker-wide dependencies, for one run."""
-        return nullcontext() if self._around is None else resolved_dependencies(self._around)
+        return nullcontext({}) if self._around is None else resolved_dependencies(self._around)
 
     def claimable(self) -> frozenset[str] | None:
         """The functions to claim; None is all, for a fallback."""
@@ -200,6 +250,14 @@ class Worker:
             return 0
         return self.concurrency - self._busy
 
+    @property
+    def _busy(self) -> int:
+        return self._active.busy if self._active is not None else 0
+
+    def is_full(self) -> bool:
+        """Whether every slot is taken by a task that runs."""
+        return self._busy >= self.concurrency
+
     def is_idle(self) -> bool:
         """Whether nothing runs, and every verdict has been answered."""
         return not self._busy and (self._acker is None or not self._acker.unacked)
@@ -210,46 +268,45 @@ class Worker:
 
     def begin(self, claim: Claim, confirmed_until: float) -> None:
         """Start to run a claim."""
-        run = Run(self.docket, claim, confirmed_until)
-        self._runs[claim.token] = run
-        self._busy += 1
-        if self._leases is not None:
-            self._leases.hold(run)
         if self._left is not None and claim.key in self._left:
             self._left[claim.key] -= 1
-        run.task = asyncio.create_task(self._run_one(run))
+        if self._active is not None:
+            self._active.begin(claim, confirmed_until)
 
     def stop_run(self, token: int, why: Stop) -> None:
         """Stop the run with this token, if it is here."""
-        run = self._runs.get(token)
-        if run is not None:
-            run.stop(why)
+        if self._active is not None:
+            self._active.stop(token, why)
 
     # --- the life of a worker ---------------------------------------------------------------------
 
     async def _run(self, *, until_finished: bool) -> None:
         if self._intake is not None:
             raise RuntimeError(f"{self!r} is running already")
-        self._hurry = False
+        self._hurry = asyncio.Event()
+        self._main = asyncio.current_task()
         intake = self._intake = Intake(self, until_finished)
+        if self._stop_early:
+            self._stop_early = False
+            intake.stop()
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(SharedContext())
-                self.threads = stack.enter_context(_Threads(self.concurrency))
-                self._start(stack)
+                self.threads = stack.enter_context(Threads(self.concurrency))
+                active = self._start(stack, intake)
                 try:
-                    await self._ready()
+                    await unless(intake.stopped, self._ready())
                     await intake.run()
                 finally:
-                    await self._drain(intake)
+                    await self._drain(intake, active)
         finally:
-            self._intake = None
+            self._intake = self._active = self._main = None
             self.threads = None
 
-    def _start(self, stack: AsyncExitStack) -> None:
-        backend = self.backend
-        acker = self._acker = Acker(backend, self.clock, self.longest_pause, self._acked)
-        leases = self._leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_if_held)
+    def _start(self, stack: AsyncExitStack, intake: Intake) -> ActiveRuns:
+        acker = self._acker = Acker(self.backend, self.clock, self.longest_pause, self._acked)
+        leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_held)
+        active = self._active = ActiveRuns(self.docket, self._runner, self._function_for, acker, leases, intake.nudge)
         services = self._services
         stack.push_async_callback(self._retire)
         stack.push_async_callback(leases.close)
@@ -258,6 +315,7 @@ class Worker:
         leases.start()
         services.start()
         logger.info("worker %s starts on %r, %d tasks at a time", self.name, self.docket, self.concurrency)
+        return active
 
     async def _ready(self) -> None:
         """Strikes come before the first task, and automatic tasks before the question whether all is done."""
@@ -266,68 +324,31 @@ class Worker:
             with suppress(BackendError):  # the service that seeds again will try again
                 await seed(self)
 
-    async def _drain(self, intake: Intake) -> None:
+    async def _drain(self, intake: Intake, active: ActiveRuns) -> None:
         """End what runs: within the grace by itself, then cancelled and given back."""
         intake.stop()
+        if len(active):
+            logger.info("worker %s stops; %d tasks are running", self.name, len(active))
+        grace = self.shutdown_grace.total_seconds() if self.shutdown_grace is not None else None
         try:
-            if self._runs and not self._hurry:
-                logger.info("worker %s stops; %d tasks are running", self.name, len(self._runs))
-            late = await intake.late_claims()
-            for claim in late.claims if late is not None else ():
-                self._give_back(claim)
-            grace = self.shutdown_grace.total_seconds() if self.shutdown_grace is not None else None
-            await self._until_ended(0 if self._hurry else grace)
+            await unless(self._hurry, self._end(intake, active), grace)
         finally:
-            await self._leave()
+            active.stop_all()
+            await unless(None, self._end(intake, active), LEAVING)
 
-    async def _until_ended(self, seconds: float | None) -> None:
-        tasks = [run.task for run in self._runs.values() if run.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
-        elif self._acker is not None and self._acker.unacked:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._acker.settled()
-
-    async def _leave(self) -> None:
-        """Cancel what still runs and let its verdicts go out; takes at most a second."""
-        for run in list(self._runs.values()):
-            run.stop(Stop.SHUTDOWN)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LEAVING):
-                tasks = [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]
-                if tasks:
-                    await asyncio.wait(tasks)
-                if self._acker is not None:
-                    await self._acker.settled()
-        self._runs.clear()
-        self._busy = 0
+    async def _end(self, intake: Intake, active: ActiveRuns) -> None:
+        """Give back what was claimed too late, and let what runs end and be answered."""
+        late = await intake.late_claims()
+        for claim in late.claims if late is not None else ():
+            active.give_back(claim)
+        await active.settled()
 
     async def _retire(self) -> None:
         with suppress(BackendError, TimeoutError):
-            async with asyncio.timeout(LEAVING):
+            async with asyncio.timeout(RETIRING):
                 await self.docket.backend.retire(self.name)
 
-    def _give_back(self, claim: Claim) -> None:
-        if self._acker is not None:
-            self._acker.put(Run(self.docket, claim, 0.0), Ack.release(claim))
-
     # --- one run ----------------------------------------------------------------------------------
-
-    async def _run_one(self, run: Run) -> None:
-        claim = run.claim
-        try:
-            ack = await self._runner.run(run, self._function_for(claim))
-        except asyncio.CancelledError:
-            ack = Ack.cancel(claim, "cancelled") if run.stopped is Stop.CANCELLED else Ack.release(claim)
-        except Exception as error:
-            logger.exception("%s %r could not be run", claim.function, claim.key)
-            ack = Ack.fail(claim, f"could not be run: {type(error).__name__}", reason="internal")
-        self._busy -= 1
-        if self._acker is not None:
-            self._acker.put(run, ack)
-        if self._intake is not None:
-            self._intake.nudge()
 
     def _function_for(self, claim: Claim) -> TaskFunction:
         if claim.function in self.docket.tasks:
@@ -338,9 +359,8 @@ class Worker:
 
     def _acked(self, run: Run, ack: Ack, reply: Acked) -> None:
         """The store has answered a verdict."""
-        self._runs.pop(run.claim.token, None)
-        if self._leases is not None:
-            self._leases.drop(run)
+        if self._active is not None:
+            self._active.answered(run)
         if self._intake is not None:
             self._intake.nudge()
         labels = {"docket.name": self.docket.name, "docket.task": run.claim.function}
@@ -361,9 +381,8 @@ class Worker:
         if self.docket.results is not None:
             await self.docket.results.delete(reference)
 
-    def _stop_if_held(self, run: Run, why: Stop) -> None:
-        if run.claim.token in self._runs:
-            run.stop(why)
+    def _stop_held(self, run: Run, why: Stop) -> None:
+        self.stop_run(run.token, why)
 
 
 _COUNTERS = {
@@ -371,34 +390,3 @@ _COUNTERS = {
     Verdict.FAIL: instrumentation.TASKS_FAILED,
     Verdict.CANCEL: instrumentation.TASKS_CANCELLED,
 }
-
-
-class _Threads(ThreadPoolExecutor):
-    """Threads for functions that are not async; a body that does not end does not hold up the worker's end."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size, thread_name_prefix="docket task")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.shutdown(wait=False, cancel_futures=True)
-
-
-def _around_function(
-    dependencies: Mapping[str, Dependency[Any]] | Sequence[Dependency[Any]] | None,
-) -> Callable[..., Any] | None:
-    """A function that declares these dependencies, so that they are resolved as a task's own are."""
-    if not dependencies:
-        return None
-    named = dependencies if isinstance(dependencies, Mapping) else {f"_{i}": d for i, d in enumerate(dependencies)}
-
-    def around() -> None:
-        """Declares the worker-wide dependencies."""
-
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=dependency)
-        for name, dependency in named.items()
-    ]
-    around.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return around

@@ -187,9 +187,7 @@ async def test_cancel_answers_what_it_did(docket: Docket) -> None:
 
 async def test_clear_ends_what_waits_and_counts_it(docket: Docket) -> None:
     docket.register(note)
-    await docket.add_many(
-        [docket.call(note, when=HOUR if number % 2 else None)(str(number)) for number in range(1200)]
-    )
+    await docket.add_many([docket.call(note, when=HOUR if number % 2 else None)(str(number)) for number in range(1200)])
     assert await docket.clear() == 1200
     assert await docket.clear() == 0
     assert (await docket.snapshot()).total_tasks == 0

@@ -88,9 +88,7 @@ async def test_a_parameter_can_be_struck_for_every_function(docket: Docket) -> N
 async def test_the_operators(docket: Docket, operator: Operator | str, value: object, struck: list[int]) -> None:
     await docket.strike(bill, "amount", operator, value)
     found = [
-        amount
-        for amount in range(3, 8)
-        if (await docket.add(bill)("ann", amount)).disposition is Disposition.STRUCK
+        amount for amount in range(3, 8) if (await docket.add(bill)("ann", amount)).disposition is Disposition.STRUCK
     ]
     assert found == struck
 

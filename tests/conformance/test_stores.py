@@ -4,7 +4,9 @@ from typing import cast
 
 import pytest
 
+from docket_core.conformance.subject import Disrupt
 from docket_core.conformance.suite import *  # noqa: F403
+from tests.support.servers import redis
 from tests.support.stores import STORES, Store
 
 
@@ -13,3 +15,9 @@ def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     """Each store in turn."""
     store = cast("Store", request.param)
     return store.url(tmp_path_factory.mktemp(store.name))
+
+
+@pytest.fixture
+def disrupt(backend_url: str) -> Disrupt | None:
+    """Where a server can close its connections, it does."""
+    return redis.closing_connections(backend_url) if backend_url.startswith("redis://") else None

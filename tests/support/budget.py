@@ -5,7 +5,7 @@ from collections import defaultdict
 import pytest
 
 BUDGETS = {
-    "unit": 20.0,
+    "unit": 30.0,
     "conformance": 90.0,
     "behaviour": 90.0,
     "faults": 90.0,

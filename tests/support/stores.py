@@ -1,8 +1,11 @@
 """The stores that tests run against, by name; a backend that arrives adds its own here."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.support.servers import postgres, redis
 
 
 class Store(NamedTuple):
@@ -13,12 +16,35 @@ class Store(NamedTuple):
     """Its URL, given a folder of this run's own."""
 
 
-def memory(folder: Path) -> str:
+def _given(url: str, _: Path) -> str:
+    return url
+
+
+def _memory(folder: Path) -> str:
     return f"memory://{folder.name}"
 
 
-def sqlite(folder: Path) -> str:
+def _sqlite(folder: Path) -> str:
     return f"sqlite:///{folder / 'docket.db'}?synchronous=normal"
 
 
-STORES = (Store("memory", memory), Store("sqlite", sqlite))
+def _shared_postgres(version: str, _: Path) -> str:
+    return postgres.shared_postgres_url(version)
+
+
+def _postgres() -> list[Store]:
+    return [Store(f"postgres-{version}", partial(_shared_postgres, version)) for version in ("16", "18")]
+
+
+def _shared_redis(release: str, _: Path) -> str:
+    return redis.shared_url(release)
+
+
+def _redis() -> list[Store]:
+    """Every version of the server that is here, and one that somebody else runs for the tests."""
+    stores = [Store(f"redis-{release}", partial(_shared_redis, release)) for release in redis.binaries()]
+    outside = redis.outside_url()
+    return stores if outside is None else [*stores, Store("redis-outside", partial(_given, outside))]
+
+
+STORES = (Store("memory", _memory), Store("sqlite", _sqlite), *_postgres(), *_redis())

@@ -1,0 +1,266 @@
+"""The Postgres backend: the protocol over functions in the database, one round trip each."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from docket_core.backend.capabilities import Capabilities, Durability
+from docket_core.backend.clock import SYSTEM_CLOCK, Clock, Micros
+from docket_core.backend.hookspecs import Opening
+from docket_core.backend.model import (
+    Ack,
+    Acked,
+    CancelReply,
+    Claim,
+    Claimed,
+    Enqueued,
+    FunctionCounts,
+    Mark,
+    OnConflict,
+    Page,
+    Permit,
+    PermitRequest,
+    ProgressReply,
+    ProgressUpdate,
+    Record,
+    Released,
+    Renewal,
+    StrikeEvent,
+    Task,
+    Topic,
+    WorkerRecord,
+)
+from docket_core.backend.protocol import Enqueuer, Subscription
+from docket_core.backend.states import State
+from docket_postgres import operations
+from docket_postgres.enqueuing import PostgresEnqueuer
+from docket_postgres.hints import Hints, News
+from docket_postgres.joining import joined
+from docket_postgres.settings import settings_of
+from docket_postgres.store import Store
+from docket_postgres.strikes import StrikeReader
+from docket_postgres.subscription import PostgresSubscription
+from docket_postgres.watchers import Watchers
+
+Result = TypeVar("Result")
+
+
+class PostgresBackend:
+    """One docket in a Postgres database: a few connections for work, one that keeps leases alive, one that listens."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._settings = settings_of(opening)
+        self._clock = opening.clock or SYSTEM_CLOCK
+        self._store = Store(self._settings, opening.retention, opening.max_payload, opening.clock)
+        self._hints = Hints(self._settings)
+        self._news = News()
+        self._watchers = Watchers(self._store, uuid.uuid4().hex)
+        self._enqueuer = PostgresEnqueuer(self._store.fetch, self._settings, opening.max_payload, self._store.now)
+        self._offset: Micros = 0
+        """How far the store's time is ahead of the clock's."""
+        self._is_waiting = False
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._capabilities = Capabilities(
+            durable=True,
+            distributed=True,
+            push=self._settings.notify,
+            transactional=True,
+            max_payload=opening.max_payload,
+            durability=Durability.FSYNC,
+        )
+
+    @property
+    def name(self) -> str:
+        return self._opening.name
+
+    @property
+    def url(self) -> str:
+        return self._opening.url.redacted
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def __repr__(self) -> str:
+        return f"<PostgresBackend {self.url} docket {self.name!r}>"
+
+    async def __aenter__(self) -> Self:
+        self._store.open()
+        try:
+            durability = await self._store.prepare()
+        except BaseException:
+            await self._store.close()
+            raise
+        self._capabilities = Capabilities(
+            durable=True,
+            distributed=True,
+            push=self._settings.notify,
+            transactional=True,
+            max_payload=self._opening.max_payload,
+            durability=durability,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._watchers.close()
+        await self._hints.close()
+        self._hints, self._is_waiting = Hints(self._settings), False
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        await self._store.close()
+
+    # --- adding and taking ------------------------------------------------------------------------
+
+    async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        return await self._finished(self._enqueuer.enqueue(tasks, on_conflict)) if tasks else []
+
+    async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        return await self._finished(self._enqueuer.schedule(tasks, on_conflict)) if tasks else []
+
+    async def claim(
+        self,
+        worker: str,
+        functions: AbstractSet[str] | None,
+        limit: int,
+        lease: Micros,
+        max_deliveries: int | None = None,
+    ) -> Claimed:
+        mark = self._news.mark
+        claiming = self._start(operations.claim(self._store, worker, functions, limit, lease, max_deliveries, mark))
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._give_back)
+            raise
+        if self._opening.clock is None:
+            self._offset = claimed.now - self._clock.now()
+        return claimed
+
+    def _give_back(self, claiming: "asyncio.Task[Claimed]") -> None:
+        """Nobody waits for these claims any more: release them, so that none stands until its lease ends."""
+        if not claiming.cancelled() and claiming.exception() is None:
+            claims = claiming.result().claims
+            if claims:
+                self._start(operations.ack(self._store, [Ack.release(claim) for claim in claims]))
+
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            await self._hints.listen(self._settings.channel, self._news.heard)
+        mark = since if isinstance(since, int) else self._news.mark
+        await self._news.wait(functions, mark, until, self._clock, self._offset)
+
+    async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
+        return await self._finished(operations.renew(self._store, claims, lease)) if claims else []
+
+    async def ack(self, acks: Sequence[Ack]) -> Sequence[Acked]:
+        return await self._finished(operations.ack(self._store, acks)) if acks else []
+
+    async def cancel(self, keys: Sequence[str]) -> Sequence[CancelReply]:
+        return await self._finished(operations.cancel(self._store, keys)) if keys else []
+
+    async def clear(self) -> int:
+        return await self._finished(operations.clear(self._store))
+
+    async def prune(self, limit: int) -> int:
+        return await self._finished(operations.prune(self._store, limit))
+
+    async def acquire(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
+        return await self._finished(operations.acquire(self._store, requests)) if requests else []
+
+    async def release(self, requests: Sequence[PermitRequest]) -> Sequence[Released]:
+        return await self._finished(operations.release(self._store, requests)) if requests else []
+
+    async def progress(self, updates: Sequence[ProgressUpdate]) -> Sequence[ProgressReply]:
+        return await self._finished(operations.progress(self._store, updates)) if updates else []
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Record | None]:
+        return await self._finished(operations.get(self._store, keys)) if keys else []
+
+    async def scan(self, states: AbstractSet[State], limit: int, after: str | None = None) -> Page:
+        return await self._finished(operations.scan(self._store, states, limit, after))
+
+    async def counts(self) -> Sequence[FunctionCounts]:
+        return await self._finished(operations.counts(self._store))
+
+    async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
+        await self._finished(operations.heartbeat(self._store, worker, functions, ttl))
+
+    async def retire(self, worker: str) -> None:
+        await self._finished(operations.retire(self._store, worker))
+
+    async def workers(self, function: str | None = None) -> Sequence[WorkerRecord]:
+        return await self._finished(operations.workers(self._store, function))
+
+    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
+        await self._finished(operations.strike(self._store, rule_id, instruction))
+
+    # --- live -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def strikes(self) -> AsyncGenerator[AsyncIterator[StrikeEvent], None]:
+        """The rules in force, then every change."""
+
+        async def read(after: int) -> Sequence[Sequence[Any]]:
+            return await operations.strikes(self._store, after)
+
+        reader, channel = StrikeReader(read, self._hints.connected.is_set), self._settings.channel + "s"
+        await self._hints.listen(channel, reader.heard)
+        try:
+            yield aiter(reader)
+        finally:
+            self._hints.forget(channel, reader.heard)
+
+    @asynccontextmanager
+    async def subscribe(
+        self, topics: AbstractSet[Topic], keys: Sequence[str] | None
+    ) -> AsyncGenerator[Subscription, None]:
+        """Live events."""
+        subscription = PostgresSubscription(topics, keys, self.get, self._hints.connected.is_set)
+        suffixes = {"c" if topic is Topic.CANCEL else "e" for topic in topics}
+        try:
+            for suffix in sorted(suffixes):
+                await self._hints.listen(self._settings.channel + suffix, subscription.heard)
+            await self._watchers.add(topics)
+            subscription.started = True
+            yield subscription
+        finally:
+            for suffix in suffixes:
+                self._hints.forget(self._settings.channel + suffix, subscription.heard)
+            await self._watchers.remove(topics)
+
+    @asynccontextmanager
+    async def join(self, connection: object) -> AsyncGenerator[Enqueuer, None]:
+        """Put tasks into the caller's own transaction."""
+        fetch = await joined(connection, self._settings.schema, self._store.identity)
+        yield PostgresEnqueuer(fetch, self._settings, self._opening.max_payload, self._store.now)
+
+    # --- finishing what was begun -----------------------------------------------------------------
+
+    def _start(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # it was told to whoever waited; a cancelled caller does not want to know
+
+    async def _finished(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of `work`, which goes on if the caller is cancelled: what was sent takes effect anyway."""
+        return await asyncio.shield(self._start(work))

@@ -1,0 +1,109 @@
+"""A few connections of the driver, opened as they are needed, with every error translated."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+import asyncpg
+
+from docket_core.backend.kit import translated
+from docket_core.errors import BackendUnavailable
+from docket_postgres.errors import AGAIN, UNPREPARED, is_connection_lost, sqlstate_of, translate
+from docket_postgres.settings import Settings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Row: TypeAlias = Sequence[Any]
+
+_TRIES = 8
+_CONNECT_TIMEOUT = 10.0
+
+
+async def connect(dsn: str, settings: Settings, application: str) -> Connection:
+    """A new connection."""
+    return await asyncpg.connect(
+        dsn,
+        timeout=min(_CONNECT_TIMEOUT, settings.timeout),
+        statement_cache_size=100 if settings.prepared else 0,
+        server_settings={"application_name": application},
+    )
+
+
+class Connections:
+    """At most `size` connections; what was used last is used next, so idle ones stay idle.
+
+    The driver's own pool sends a second statement at each release, and SQLAlchemy's costs three times the statement:
+    here a statement is one round trip.
+    """
+
+    def __init__(self, settings: Settings, size: int) -> None:
+        self._settings = settings
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def fetch(self, sql: str, *arguments: object) -> Sequence[Row]:
+        """The rows of one statement, which is one transaction.
+
+        Deadlocks and serialization failures are retried, and a statement that a pooler has forgotten.
+
+        Raises:
+            BackendUnavailable, Overloaded, SchemaMismatch: see `errors.translate`.
+        """
+        with translated(translate):
+            async with self._slots:
+                for left in range(_TRIES, -1, -1):
+                    try:
+                        return await self._once(sql, arguments)
+                    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                        state = sqlstate_of(error)
+                        if state in UNPREPARED and self._settings.prepared:
+                            self._settings = self._settings._replace(prepared=False)
+                            self.discard()
+                        elif state not in AGAIN or not left:
+                            raise
+                        await asyncio.sleep(0.01 * random.random() * (_TRIES - left + 1))
+        raise AssertionError("the loop above returns or raises")
+
+    async def _once(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
+        connection = await self._take()
+        try:
+            if self._settings.prepared:
+                rows = await connection.fetch(sql, *arguments, timeout=self._settings.timeout)
+            else:  # a pooler keeps one session for us as long as a transaction lasts, and no longer
+                async with asyncio.timeout(self._settings.timeout), connection.transaction():
+                    rows = await connection.fetch(sql, *arguments)
+        except BaseException as error:
+            if is_connection_lost(error):
+                connection.terminate()
+                self.discard()
+            else:
+                self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+        return cast("Sequence[Row]", rows)
+
+    async def _take(self) -> Connection:
+        if self._closed:
+            raise BackendUnavailable("this backend has been closed")
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await connect(self._settings.dsn, self._settings, "docket")
+
+    def discard(self) -> None:
+        """Drop what lies idle: one connection broke, so the others are likely to be broken."""
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+
+    async def close(self) -> None:
+        """Close what lies idle; nothing may be under way."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            try:
+                await connection.close(timeout=1)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()

@@ -1,0 +1,77 @@
+"""Adding tasks, on a connection of the backend's own or in a caller's transaction."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from docket_core.backend.clock import Micros
+from docket_core.backend.kit import refusal_of_task
+from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
+from docket_core.backend.states import State
+from docket_postgres.rows import STATES, length, moment, task_columns, waves
+from docket_postgres.settings import Settings
+
+Fetch = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
+
+
+class PostgresEnqueuer:
+    """Adds tasks by whatever sends a statement."""
+
+    def __init__(self, fetch: Fetch, settings: Settings, max_payload: int, now: Callable[[], Micros | None]) -> None:
+        self._fetch = fetch
+        self._settings = settings
+        self._max_payload = max_payload
+        self._now = now
+        self._sql = f'select * from "{settings.schema}".enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'  # noqa: S608 - a checked name
+
+    async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        """Make tasks ready now."""
+        return await self.add(tasks, on_conflict, at_once=True)
+
+    async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        """Make tasks ready at their `when`, or after their `delay`."""
+        return await self.add(tasks, on_conflict, at_once=False)
+
+    async def add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> list[Enqueued]:
+        """One statement for each wave of distinct keys."""
+        answers: list[Enqueued | None] = [None] * len(tasks)
+        fitting: list[tuple[str, int]] = []
+        for position, task in enumerate(tasks):
+            error = refusal_of_task(task, self._max_payload)
+            if error is None:
+                fitting.append((task.key, position))
+            else:
+                answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
+        for wave in waves(fitting):
+            positions = [position for _, position in wave]
+            added = await self._add_wave([tasks[position] for position in positions], on_conflict, at_once)
+            for position, answer in zip(positions, added, strict=True):
+                answers[position] = answer
+        return [answer for answer in answers if answer is not None]
+
+    async def _add_wave(self, tasks: list[Task], on_conflict: OnConflict, at_once: bool) -> list[Enqueued]:
+        rows = await self._fetch(
+            self._sql,
+            self._settings.docket,
+            self._settings.channel,
+            self._now(),
+            on_conflict is OnConflict.REPLACE,
+            *task_columns(tasks, at_once=at_once),
+        )
+        if rows[0][0] is None:
+            return [_fresh(task, rows[0][4], at_once) for task in tasks]
+        by_key = {row[0]: row for row in rows}
+        return [_answer(by_key[task.key]) for task in tasks]
+
+
+def _fresh(task: Task, now: Micros, at_once: bool) -> Enqueued:
+    due = now
+    if not at_once:
+        when = moment(task.when)
+        due = when if when is not None else now + (length(task.delay) or 0)
+    state = State.QUEUED if due <= now else State.SCHEDULED
+    return Enqueued(EnqueueStatus.ACCEPTED, task.run, 1, due, state)
+
+
+def _answer(row: Sequence[Any]) -> Enqueued:
+    status = EnqueueStatus.ACCEPTED if row[1] else EnqueueStatus.EXISTS
+    return Enqueued(status, row[2], row[3], row[4], STATES[row[5]])

@@ -1,0 +1,249 @@
+-- Takes up to p_limit ready tasks under a lease: lapsed ones, parked ones whose gate is free, then those whose time has
+-- come. Rows of kind 0 are claims; 1 something that was ended instead (its state in `attempt`, the reason in `headers`);
+-- the last row has kind 2, the store's time in `generation` and the next moment worth a claim in `due`.
+create or replace function docket.claim_1(
+  p_docket text, p_channel text, p_now bigint, p_retention bigint, p_worker text, p_functions text[], p_limit int,
+  p_lease bigint, p_max int)
+returns table (kind smallint, key text, generation bigint, token bigint, function text, payload bytea, headers bytea,
+  run text, due bigint, delivery int, attempt int, started bigint, lease bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  v_now bigint := docket.now_1(p_now);
+  v_functions text[] := p_functions;
+  v_due text[];
+  v_next bigint;
+  v_sweep bigint;
+  v_cancelled text[] := '{}';
+  v_holds text[] := '{}';
+  v_lapsed text[] := '{}';
+  v_gates text[] := '{}';
+  v_keys text[];
+  v_taken text[] := '{}';
+  v_told boolean;
+  v_got int := 0;
+  v_size int;
+  v_count int;
+  v_start bigint;
+  v_share int;
+  r docket.task;
+  h docket.aside;
+  v_gate text;
+begin
+  if v_functions is null then
+    v_functions := docket.functions_1(p_docket);
+  end if;
+  select array_agg(x.f) filter (where x.at <= v_now), min(x.at) into v_due, v_next from (
+    select f, docket.earliest_1(p_docket, f) as at from unnest(v_functions) f) x;
+  v_sweep := docket.sweep_at_1(p_docket);
+
+  if v_sweep <= v_now then
+    v_cancelled := array(select t.key from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
+      and t.lease <= v_now order by t.lease limit 50 for update skip locked);
+    v_holds := array(select a.key from docket.aside a where a.docket = p_docket and a.kind = 2 and a.lease <= v_now
+      order by a.lease limit 50);
+    v_holds := array(select t.key from docket.task t where t.docket = p_docket and t.key = any(v_holds) and t.held
+      for update skip locked);
+  end if;
+  if v_due is not null then
+    v_lapsed := array(select x.key from unnest(v_due) f cross join lateral (
+        select t.key, t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
+          and t.takeover <= v_now order by t.takeover limit p_limit + 50 for update skip locked) x
+      limit p_limit + 50);
+    if v_lapsed <> '{}' or v_cancelled <> '{}' or v_holds <> '{}'
+      or exists (select 1 from unnest(v_due) f join docket.gate_fn g on g.docket = p_docket and g.function = f and g.wake <= v_now) then
+      v_gates := docket.lock_gates_1(p_docket, v_lapsed || v_cancelled || v_holds, array(
+        select g.gate from unnest(v_due) f join docket.gate_fn g on g.docket = p_docket and g.function = f
+        where g.wake <= v_now order by g.wake limit 64));
+    end if;
+  elsif v_cancelled <> '{}' or v_holds <> '{}' then
+    v_gates := docket.lock_gates_1(p_docket, v_cancelled || v_holds, null);
+  end if;
+  v_told := docket.watched_1(p_docket, 1);
+
+  for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_cancelled) loop
+    perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
+    return query select * from docket.ended_1(r, 5, 'cancelled');
+  end loop;
+  for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_holds) and exists (
+      select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 2 and a.lease <= v_now) loop
+    h := docket.end_hold_1(p_channel, v_now, r);
+    return query select 1::smallint, h.key, h.generation, h.token, h.function, ''::bytea, 'superseded'::bytea, h.run,
+      h.due, h.delivery, 5, h.started, h.lease;
+    if r.state = 1 and r.ready <= v_now and (p_functions is null or r.function = any(p_functions))
+      and not coalesce(r.function = any(v_due), false) then
+      v_due := v_due || r.function;
+    end if;
+  end loop;
+
+  v_count := coalesce(cardinality(v_due), 0);
+  if v_count > 0 then
+    select last_value into v_start from docket.token;
+    if v_start < v_now - 1000000 then
+      perform docket.rebase_1(v_now);
+    end if;
+  end if;
+
+  for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_lapsed) and t.state = 2
+    order by t.takeover loop
+    if r.delivery >= p_max then
+      perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 4::smallint, null, format(
+        'granted %s times without an end: its worker died or lost it each time', r.delivery), 'poison', null);
+      return query select * from docket.ended_1(r, 4, 'poison');
+    elsif r.cancelling then
+      perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
+      return query select * from docket.ended_1(r, 5, 'cancelled');
+    elsif v_got < p_limit then
+      if r.gated then
+        perform docket.free_bound_1(p_docket, r.key, r.run);
+      end if;
+      return query select * from docket.grant_1(p_docket, array[r.key], v_now, p_worker, p_lease, p_max);
+      v_got := v_got + 1;
+      v_taken := v_taken || r.key;
+    end if;
+  end loop;
+
+  if v_gates <> '{}' and v_due is not null then
+    for v_gate in select x.gate from (
+        select g.gate, min(g.wake) as wake from docket.gate_fn g where g.docket = p_docket and g.gate = any(v_gates)
+          and g.function = any(v_due) group by g.gate) x order by x.wake loop
+      exit when v_got >= p_limit;
+      v_keys := docket.wake_1(p_docket, v_gate, v_due, p_limit - v_got, v_now, v_now + p_lease);
+      if v_keys <> '{}' then
+        return query select * from docket.grant_1(p_docket, v_keys, v_now, p_worker, p_lease, p_max);
+        v_got := v_got + cardinality(v_keys);
+        v_taken := v_taken || v_keys;
+      end if;
+    end loop;
+  end if;
+
+  if v_count > 0 then
+    for v_pass in 1..2 loop
+      for v_i in 0..v_count - 1 loop
+        exit when v_got >= p_limit;
+        v_share := case when v_pass = 1 then (p_limit - v_got + v_count - v_i - 1) / (v_count - v_i)
+          else p_limit - v_got end;
+        v_keys := array(select t.key from docket.task t where t.docket = p_docket
+          and t.function = v_due[1 + (v_i + v_start) % v_count] and t.state = 1 and t.place is null and not t.held
+          and t.ready <= v_now order by t.ready, t.seq limit v_share for update skip locked);
+        v_size := cardinality(v_keys);
+        if v_size > 0 then
+          return query select * from docket.grant_1(p_docket, v_keys, v_now, p_worker, p_lease, p_max);
+          v_got := v_got + v_size;
+          v_taken := v_taken || v_keys;
+        end if;
+      end loop;
+      exit when v_count = 1 or v_got >= p_limit;
+    end loop;
+  end if;
+  if v_gates <> '{}' then
+    perform docket.settle_gates_1(p_docket, null, v_now, v_gates);
+  end if;
+  if v_told and v_got > 0 then
+    perform docket.tell_state_1(p_channel, v_now, t) from docket.task t
+      where t.docket = p_docket and t.key = any(v_taken);
+  end if;
+  if v_got < p_limit or p_limit = 0 then
+    if v_got > 0 or v_due is not null or v_sweep <= v_now then
+      select min(docket.earliest_1(p_docket, f)) into v_next from unnest(v_functions) f;
+      v_sweep := docket.sweep_at_1(p_docket);
+    end if;
+    v_next := least(v_next, v_sweep);
+  else
+    v_next := v_now;
+  end if;
+  return query select 2::smallint, null::text, v_now, null::bigint, null::text, null::bytea, null::bytea, null::text,
+    v_next, null::int, null::int, null::bigint, null::bigint;
+end $$;
+
+-- Takes these pending or lapsed tasks (locked) under a new lease, in this order.
+create or replace function docket.grant_1(
+  p_docket text, p_keys text[], p_now bigint, p_worker text, p_lease bigint, p_max int)
+returns table (kind smallint, key text, generation bigint, token bigint, function text, payload bytea, headers bytea,
+  run text, due bigint, delivery int, attempt int, started bigint, lease bigint)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+  return query
+    update docket.task t set state = 2, token = u.token, delivery = t.delivery + 1, worker = p_worker,
+      started = p_now, lease = p_now + p_lease, takeover = p_now + p_lease + docket.recovery_1(t.delivery + 1, p_max),
+      parked = null, place = null, p_current = null, p_total = null, p_message = null, p_at = null
+    from (select k as key, nextval('docket.token') as token from unnest(p_keys) k) u
+    where t.docket = p_docket and t.key = u.key and t.state <= 2
+    returning 0::smallint, t.key, t.generation, t.token, t.function, t.payload, t.headers, t.run, t.due, t.delivery,
+      t.attempt, t.started, t.lease;
+end $$;
+
+-- The oldest parked tasks of a gate (locked), as many as it has free permits; the permits are taken, too.
+create or replace function docket.wake_1(
+  p_docket text, p_gate text, p_functions text[], p_room int, p_now bigint, p_until bigint)
+returns text[] language plpgsql as $$
+declare
+  v_free int;
+  v_keys text[];
+begin
+  select g.lim - (select count(*) from docket.permit p where p.docket = p_docket and p.gate = p_gate and p.until > p_now)
+    into v_free from docket.gate g where g.docket = p_docket and g.name = p_gate;
+  if coalesce(v_free, 0) <= 0 then
+    return '{}';
+  end if;
+  v_free := least(v_free, p_room);
+  v_keys := array(select x.key from unnest(p_functions) f cross join lateral (
+      select t.key, t.place from docket.task t where t.docket = p_docket and t.gate = p_gate and t.function = f
+        and t.state = 1 and t.place is not null order by t.place limit v_free for update skip locked) x
+    order by x.place limit v_free);
+  insert into docket.permit as p (docket, gate, holder, key, run, until, bound, extend, reserved)
+    select distinct on (t.request ->> 'holder') p_docket, p_gate, t.request ->> 'holder', t.key, t.run, p_until,
+      (t.request ->> 'bound')::boolean, (t.request ->> 'extend')::boolean, true
+    from docket.task t where t.docket = p_docket and t.key = any(v_keys) order by t.request ->> 'holder', t.place
+  on conflict (docket, gate, holder) do update set key = excluded.key, run = excluded.run, until = excluded.until,
+    bound = excluded.bound, extend = excluded.extend, reserved = true where p.until <= p_now;
+  update docket.task t set gated = true where t.docket = p_docket and t.key = any(v_keys) and not t.gated;
+  return v_keys;
+end $$;
+
+create or replace function docket.ended_1(r docket.task, p_state int, p_reason text)
+returns table (kind smallint, key text, generation bigint, token bigint, function text, payload bytea, headers bytea,
+  run text, due bigint, delivery int, attempt int, started bigint, lease bigint)
+language sql immutable as $$
+  select 1::smallint, r.key, r.generation, r.token, r.function, ''::bytea, convert_to(p_reason, 'UTF8'), r.run, r.due,
+    r.delivery, p_state, r.started, r.lease
+$$;
+
+-- The earliest moment at which something of this function can be claimed.
+create or replace function docket.earliest_1(p_docket text, p_function text) returns bigint language sql volatile as $$
+  select least(
+    (select t.ready from docket.task t where t.docket = p_docket and t.function = p_function and t.state = 1
+      and t.place is null and not t.held order by t.ready, t.seq limit 1),
+    (select t.takeover from docket.task t where t.docket = p_docket and t.function = p_function and t.state = 2
+      order by t.takeover limit 1),
+    (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = p_function order by g.wake limit 1))
+$$;
+
+-- When the next lease ends whose end needs no function: a hold's, or one with a requested cancel.
+create or replace function docket.sweep_at_1(p_docket text) returns bigint language sql volatile as $$
+  select least(
+    (select t.lease from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
+      order by t.lease limit 1),
+    (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1))
+$$;
+
+-- The functions that have anything live, by skipping through the indexes from one to the next.
+create or replace function docket.functions_1(p_docket text) returns text[] language plpgsql as $$
+declare
+  v_all text[] := '{}';
+  v_last text := '';
+begin
+  loop
+    select least(
+      (select t.function from docket.task t where t.docket = p_docket and t.function > v_last and t.state = 1
+        and t.place is null and not t.held order by t.function limit 1),
+      (select t.function from docket.task t where t.docket = p_docket and t.function > v_last and t.state = 2
+        order by t.function limit 1),
+      (select g.function from docket.gate_fn g where g.docket = p_docket and g.function > v_last
+        order by g.function limit 1)) into v_last;
+    exit when v_last is null;
+    v_all := v_all || v_last;
+  end loop;
+  return v_all;
+end $$;

@@ -1,0 +1,119 @@
+-- Adds tasks. The keys are distinct and in byte order. Where all are new, one insert does it, and the answer is one row
+-- without a key that says the store's time; else there is one row for each.
+create or replace function docket.enqueue_1(
+  p_docket text, p_channel text, p_now bigint, p_replace boolean, p_keys text[], p_functions text[], p_payloads bytea[],
+  p_runs text[], p_headers bytea[], p_dues bigint[], p_delays bigint[], p_attempts int[])
+returns table (key text, accepted boolean, run text, generation bigint, due bigint, state smallint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  v_now bigint := docket.now_1(p_now);
+  v_fresh int;
+  v_gates text[] := '{}';
+begin
+  with fresh as (
+    insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+      headers)
+    select x.due, greatest(x.due, v_now), nextval('docket.seq'), 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
+      x.payload, x.headers
+    from (select u.*, coalesce(u.at, v_now + u.delay, v_now) as due
+      from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts)
+        u(key, function, payload, run, headers, at, delay, attempt)) x
+    on conflict (docket, key) do nothing returning function, ready),
+  hints as (select function, min(ready) as at from fresh where ready < v_now + 2500000 group by function)
+  select (select count(*) from fresh),
+    (select docket.hint_1(p_channel, jsonb_object_agg(function, at))::text from hints) into v_fresh;
+  if v_fresh = cardinality(p_keys) then
+    perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
+    return query select null::text, true, null::text, 1::bigint, v_now, 1::smallint;
+    return;
+  end if;
+  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
+  v_now := docket.now_1(p_now);
+  if exists (select 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) and (t.gated or t.gate is not null)) then
+    v_gates := docket.lock_gates_1(p_docket, p_keys, null);
+  end if;
+  return query select a.* from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts)
+      u(key, function, payload, run, headers, at, delay, attempt)
+    cross join lateral docket.add_1(p_docket, v_now, p_replace, u.key, u.function, u.payload, u.run, u.headers,
+      coalesce(u.at, v_now + u.delay, v_now), u.attempt) a;
+  perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);
+  perform docket.hint_pending_1(p_docket, p_channel, v_now, p_keys);
+  perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
+end $$;
+
+-- One task whose key may be in use.
+create or replace function docket.add_1(
+  p_docket text, p_now bigint, p_replace boolean, p_key text, p_function text, p_payload bytea, p_run text,
+  p_headers bytea, p_due bigint, p_attempt int)
+returns table (key text, accepted boolean, run text, generation bigint, due bigint, state smallint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  r docket.task;
+  a docket.aside;
+  v_held boolean;
+  v_kept boolean;
+begin
+  loop
+    select t.* into r from docket.task t where t.docket = p_docket and t.key = p_key for update;
+    exit when found;
+    insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+      headers)
+    values (p_due, greatest(p_due, p_now), nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function,
+      p_run, p_payload, p_headers)
+    on conflict (docket, key) do nothing;
+    if found then
+      return query select p_key, true, p_run, 1::bigint, p_due, docket.seen_1(1::smallint, null, p_due, p_now);
+      return;
+    end if;
+  end loop;
+  if r.run = p_run and (r.state <= 2 or r.expires > p_now) then
+    return query select p_key, true, r.run, r.generation, r.due, docket.seen_1(r.state, r.place, r.due, p_now);
+    return;
+  end if;
+  if r.kept or r.held then
+    select x.* into a from docket.aside x where x.docket = p_docket and x.key = p_key and x.run = p_run
+      and (x.kind = 2 or x.expires > p_now);
+    if found then
+      return query select p_key, true, a.run, a.generation, a.due, (a.state + 10)::smallint;
+      return;
+    end if;
+  end if;
+  if r.state <= 2 and not p_replace then
+    return query select p_key, false, r.run, r.generation, r.due, docket.seen_1(r.state, r.place, r.due, p_now);
+    return;
+  end if;
+  v_held := r.held;
+  v_kept := r.kept;
+  if r.state > 2 and not r.held and r.expires <= p_now then -- retention has released all there was
+    r.generation := 0;
+    r.acked := null;
+  end if;
+  if r.state = 2 and r.lease > p_now then
+    if r.gated then
+      delete from docket.permit p where p.docket = p_docket and p.key = p_key and p.run = r.run and p.extend;
+    end if;
+    insert into docket.aside select 2::smallint, (r).*;
+    v_held := true;
+  elsif r.state <= 2 and r.gated then
+    perform docket.free_run_1(p_docket, p_key, r.run, p_now);
+  elsif r.state > 2 and r.expires > p_now then
+    insert into docket.aside select 1::smallint, (r).*;
+    v_kept := true;
+  end if;
+  update docket.task t set due = p_due, ready = greatest(p_due, p_now), seq = nextval('docket.seq'),
+    generation = r.generation + 1, token = null, lease = null, takeover = null, started = null, ended = null,
+    expires = null, acked = r.acked, parked = null, place = null, p_current = null, p_total = null, p_at = null, attempt = p_attempt,
+    delivery = 0, state = 1, cancelling = false, gated = false, kept = v_kept, held = v_held, function = p_function,
+    run = p_run, payload = p_payload, headers = p_headers, worker = null, result = null, error = null, reason = null,
+    p_message = null, gate = null, request = null, places = null
+  where t.docket = p_docket and t.key = p_key;
+  return query select p_key, true, p_run, r.generation + 1, p_due, docket.seen_1(1::smallint, null, p_due, p_now);
+end $$;
+
+-- A state as readers see it: 10 scheduled, 11 queued, 12 running, 13 completed, 14 failed, 15 cancelled.
+create or replace function docket.seen_1(p_state smallint, p_place bigint, p_due bigint, p_now bigint)
+returns smallint language sql immutable as $$
+  select (case when p_state > 1 then p_state + 10 when p_place is null and p_due <= p_now then 11 else 10 end)::smallint
+$$;

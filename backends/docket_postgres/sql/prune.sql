@@ -1,0 +1,93 @@
+-- Removes up to p_limit things that nobody needs any more; answers how many.
+create or replace function docket.prune_1(
+  p_docket text, p_channel text, p_now bigint, p_retention bigint, p_limit int)
+returns int language plpgsql as $$
+declare
+  v_now bigint := docket.now_1(p_now);
+  v_real bigint := docket.now_1(null);
+  v_done int := 0;
+  v_size int;
+  v_keys text[];
+  v_gates text[];
+  v_told boolean := docket.watched_1(p_docket, 1);
+  r docket.task;
+begin
+  v_keys := array(
+    select t.key from docket.task t where t.docket = p_docket and t.key = any(
+      array(select x.key from docket.task x where x.docket = p_docket and x.state = 2 and x.cancelling
+        and x.lease <= v_now order by x.lease limit p_limit)
+      || array(select a.key from docket.aside a where a.docket = p_docket and a.kind = 2 and a.lease <= v_now
+        order by a.lease limit p_limit))
+    limit p_limit for update skip locked);
+  if v_keys <> '{}' then
+    v_gates := docket.lock_gates_1(p_docket, v_keys, null);
+    for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_keys) loop
+      if r.state = 2 and r.cancelling and r.lease <= v_now then
+        perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
+        v_done := v_done + 1;
+      elsif r.held and exists (select 1 from docket.aside a where a.docket = p_docket and a.key = r.key and a.kind = 2
+        and a.lease <= v_now) then
+        perform docket.end_hold_1(p_channel, v_now, r);
+        v_done := v_done + 1;
+      end if;
+    end loop;
+    perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);
+  end if;
+
+  delete from docket.task t where t.docket = p_docket and t.key = any(array(
+    select x.key from docket.task x where x.docket = p_docket and x.state > 2 and x.expires <= v_now and not x.held
+      order by x.expires limit p_limit - v_done for update skip locked));
+  get diagnostics v_size = row_count;
+  v_done := v_done + v_size;
+
+  v_keys := array(select t.key from docket.task t where t.docket = p_docket and t.key = any(array(
+      select a.key from docket.aside a where a.docket = p_docket and a.kind = 1 and a.expires <= v_now
+        order by a.expires limit p_limit - v_done)) for update skip locked);
+  if v_keys <> '{}' then
+    delete from docket.aside a where a.docket = p_docket and a.key = any(v_keys) and a.kind = 1
+      and a.expires <= v_now;
+    get diagnostics v_size = row_count;
+    v_done := v_done + v_size;
+    update docket.task t set kept = false where t.docket = p_docket and t.key = any(v_keys) and not exists (
+      select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 1);
+  end if;
+
+  v_gates := array(select p.gate from docket.permit p where p.docket = p_docket and p.key is null
+    and p.until <= v_now order by p.until limit p_limit - v_done);
+  if v_gates <> '{}' then
+    perform 1 from docket.gate g where g.docket = p_docket and g.name = any(v_gates) order by g.name for update;
+    delete from docket.permit p where p.docket = p_docket and p.key is null and p.until <= v_now
+      and p.gate = any(v_gates);
+    get diagnostics v_size = row_count;
+    v_done := v_done + v_size;
+    perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);
+  end if;
+
+  delete from docket.worker w where w.docket = p_docket and w.name = any(array(
+    select x.name from docket.worker x where x.docket = p_docket and x.until <= v_now
+      limit greatest(p_limit - v_done, 0) for update skip locked));
+  get diagnostics v_size = row_count;
+  v_done := v_done + v_size;
+  delete from docket.watcher w where w.docket = p_docket and w.until <= v_real - 60000000;
+  delete from docket.strike s where s.docket = p_docket and s.at <= v_real - 60000000
+    and (s.instruction is null or exists (select 1 from docket.strike n where n.docket = s.docket
+      and n.rule = s.rule and n.seq > s.seq));
+  return v_done;
+end $$;
+
+-- Records an instruction, null to remove the rule. The lock makes the order of the numbers that of the commits, so that
+-- a reader who asks for what came after a number misses nothing. Superseded rows stay for a minute for such readers.
+create or replace function docket.strike_1(
+  p_docket text, p_channel text, p_rule text, p_instruction bytea)
+returns void language plpgsql as $$
+declare
+  v_real bigint := docket.now_1(null);
+begin
+  perform pg_advisory_xact_lock(1685021557, hashtext(p_docket));
+  delete from docket.strike s where s.docket = p_docket and s.rule = p_rule and s.at <= v_real - 60000000;
+  insert into docket.strike (docket, rule, seq, at, instruction)
+    values (p_docket, p_rule, nextval('docket.seq'), v_real, p_instruction);
+  if p_channel is not null then
+    perform pg_notify(p_channel || 's', '');
+  end if;
+end $$;

@@ -1,0 +1,104 @@
+"""What all operations of one backend share: how to reach the database, and what was asked for at its opening."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from docket_core.backend.capabilities import Durability
+from docket_core.backend.clock import Clock, Micros
+from docket_core.backend.kit import translated
+from docket_core.errors import BackendUnavailable, SchemaMismatch
+from docket_postgres.connections import Connections, connect
+from docket_postgres.errors import MISSING, sqlstate_of, translate
+from docket_postgres.joining import IDENTITY_SQL
+from docket_postgres.migrations import is_current, upgrade
+from docket_postgres.settings import Settings
+
+Row = Sequence[Any]
+
+
+class Store:
+    """A database and a docket in it."""
+
+    def __init__(self, settings: Settings, retention: Micros, max_payload: int, clock: Clock | None) -> None:
+        self.settings = settings
+        self.docket = settings.docket
+        self.channel = settings.channel
+        self.retention = max(0, min(retention, 1 << 61))
+        self.max_payload = max_payload
+        self.identity: Sequence[Any] = ()
+        self._clock = clock
+        self._work: Connections | None = None
+        self._control: Connections | None = None
+        self._mending = asyncio.Lock()
+
+    def now(self) -> Micros | None:
+        """The injected time; None where the database's decides."""
+        return None if self._clock is None else self._clock.now()
+
+    def sql(self, text: str) -> str:
+        """`text` with the schema's name in place of `docket.`."""
+        return text.replace("docket.", f'"{self.settings.schema}".')
+
+    def open(self) -> None:
+        """Get ready; no I/O."""
+        self._work = Connections(self.settings, self.settings.pool)
+        self._control = Connections(self.settings, 1)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for connections in (self._work, self._control):
+            if connections is not None:
+                await connections.close()
+
+    async def fetch(self, sql: str, *arguments: object) -> Sequence[Row]:
+        """The rows of a statement."""
+        return await self._fetch(self._work, sql, arguments)
+
+    async def fetch_control(self, sql: str, *arguments: object) -> Sequence[Row]:
+        """As `fetch`, on the connection that keeps leases and presence alive whatever the others are busy with."""
+        return await self._fetch(self._control, sql, arguments)
+
+    async def value(self, sql: str, *arguments: object) -> Any:
+        """The only value of the only row of a statement."""
+        return (await self.fetch(sql, *arguments))[0][0]
+
+    async def _fetch(self, connections: Connections | None, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
+        if connections is None:
+            raise BackendUnavailable("this backend is not open; use it as an async context manager")
+        try:
+            return await connections.fetch(sql, *arguments)
+        except SchemaMismatch as error:
+            if sqlstate_of(error.__cause__) not in MISSING:
+                raise
+        async with self._mending:  # the tables were there when it was opened: somebody has wiped them
+            await self.prepare()
+        return await connections.fetch(sql, *arguments)
+
+    async def prepare(self) -> Durability:
+        """Create or upgrade the schema, if that is needed and allowed; answers what the server's settings promise.
+
+        Raises:
+            SchemaMismatch: it cannot be used, and cannot be made usable.
+        """
+        with translated(translate):
+            connection = await connect(self.settings.dsn, self.settings, "docket")
+            try:
+                if await connection.fetchval("show server_encoding") != "UTF8":
+                    raise SchemaMismatch("the database's encoding is not UTF8; create it with `encoding 'UTF8'`")
+                if not await is_current(connection, self.settings.schema):
+                    if not self.settings.migrate:
+                        raise SchemaMismatch(
+                            f"the schema {self.settings.schema!r} is not there or older than this code, and the "
+                            f"option migrate=false forbids to change it; run `docket migrate`"
+                        )
+                    await upgrade(connection, self.settings.schema)
+                row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
+                self.identity = tuple(row or ())
+                fsync, commit = (
+                    await connection.fetchval("show fsync"),
+                    await connection.fetchval("show synchronous_commit"),
+                )
+            finally:
+                connection.terminate()
+        return Durability.FSYNC if fsync == "on" and commit != "off" else Durability.PROCESS

@@ -1,0 +1,68 @@
+"""The strikes as a reader sees them: the rules in force, then every change, whatever the connection does."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+from docket_core.backend.model import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
+from docket_core.errors import BackendError
+
+_POLL_LISTENING = 10.0
+_POLL_ALONE = 1.0
+_KEPT = 45.0
+"""Superseded rows stay for a minute: a reader who was away for longer may have missed one, and starts again."""
+
+
+class StrikeReader:
+    """Reads what came after the last number it has seen; a notification says when."""
+
+    def __init__(
+        self,
+        read: Callable[[int], Awaitable[Sequence[Sequence[Any]]]],
+        is_listening: Callable[[], bool],
+    ) -> None:
+        self._read = read
+        self._is_listening = is_listening
+        self._ring = asyncio.Event()
+
+    def heard(self, _payload: str | None) -> None:
+        """There may be something new."""
+        self._ring.set()
+
+    async def __aiter__(self) -> AsyncIterator[StrikeEvent]:
+        last, asked, failures = -1, time.monotonic(), 0
+        while True:
+            self._ring.clear()
+            try:
+                rows = await self._read(last)
+            except BackendError:
+                if last >= 0:
+                    last = -1
+                    yield StrikesReset()
+                failures += 1
+                await asyncio.sleep(min(2.0, 0.05 * 2**failures) * (0.5 + random.random() / 2))
+                continue
+            if last >= 0 and time.monotonic() - asked > _KEPT:
+                last = -1
+                yield StrikesReset()
+                continue
+            failures, asked, history = 0, time.monotonic(), last < 0
+            for seq, rule, instruction, newest in rows:
+                last = seq
+                if not history or (newest and instruction is not None):
+                    yield StrikeRule(rule, instruction)
+            if history:
+                last = max(last, 0)
+                yield StrikesCaughtUp()
+            await self._news()
+
+    async def _news(self) -> None:
+        """Return when there may be something new; without notifications, after a while."""
+        pause = _POLL_LISTENING if self._is_listening() else _POLL_ALONE
+        try:
+            async with asyncio.timeout(pause * (0.8 + 0.2 * random.random())):
+                await self._ring.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,155 @@
+"""The one connection on which a backend listens: who wants which channel, and coming back after a loss."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+from docket_core.backend.clock import SECOND
+from docket_core.backend.kit import backoff
+from docket_core.errors import BackendUnavailable
+from docket_redis.client import Client
+from docket_redis.connection import Connection, Reply, connect, pack
+
+_PING_EVERY = 15.0
+"""Seconds; a connection on which nothing is heard for longer, pings included, is given up."""
+
+
+class Listener(Protocol):
+    """Whoever is told of messages. Neither method may block or raise."""
+
+    def heard(self, channel: str, data: bytes) -> None:
+        """A message has come on a channel that this listener wants."""
+        ...
+
+    def restored(self) -> None:
+        """The connection was lost and is back: messages may have been missed."""
+        ...
+
+
+class Hub:
+    """Opens its connection with the first listener, and keeps it as long as there is one."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._wanted: dict[str, list[Listener]] = {}
+        self._confirmed: set[str] = set()
+        self._waiting: set[asyncio.Event] = set()
+        self._connection: Connection | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._last_heard = 0.0
+
+    def add(self, listener: Listener, channels: Iterable[str]) -> None:
+        """Let `listener` hear of these channels, from when they are confirmed."""
+        fresh: list[str] = []
+        for channel in channels:
+            listeners = self._wanted.setdefault(channel, [])
+            if not listeners:
+                fresh.append(channel)
+            if listener not in listeners:
+                listeners.append(listener)
+        self._send("SUBSCRIBE", fresh)
+        if self._wanted and self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name="docket-redis-hub")
+
+    def remove(self, listener: Listener, channels: Iterable[str]) -> None:
+        """Let it hear of these channels no more."""
+        stale: list[str] = []
+        for channel in channels:
+            listeners = self._wanted.get(channel, [])
+            if listener in listeners:
+                listeners.remove(listener)
+                if not listeners:
+                    del self._wanted[channel]
+                    self._confirmed.discard(channel)
+                    stale.append(channel)
+        self._send("UNSUBSCRIBE", stale)
+
+    async def confirmed(self, channels: Iterable[str], timeout: float | None = None) -> None:
+        """Return once the server has confirmed all these channels.
+
+        Raises:
+            BackendUnavailable: it has not done so within `timeout` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._confirmed_all(channels)
+        except TimeoutError as error:
+            raise BackendUnavailable("the Redis server cannot be reached: no subscription in time") from error
+
+    async def _confirmed_all(self, channels: Iterable[str]) -> None:
+        missing = set(channels)
+        changed = asyncio.Event()
+        self._waiting.add(changed)
+        try:
+            while not missing <= self._confirmed:
+                changed.clear()
+                await changed.wait()
+        finally:
+            self._waiting.discard(changed)
+
+    async def close(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.cancel()
+            await asyncio.gather(runner, return_exceptions=True)
+
+    def _send(self, command: str, channels: list[str]) -> None:
+        if channels and self._connection is not None and self._connection.usable:
+            self._connection.send(pack(command, *(self._client.prefix + channel for channel in channels)), 0)
+
+    async def _run(self) -> None:
+        attempt, before = 0, False
+        while True:
+            try:
+                connection = await connect(self._client.address, await self._client.node(), self._push)
+            except BackendUnavailable:
+                attempt += 1
+                await asyncio.sleep(backoff(attempt, SECOND // 20, SECOND) / SECOND)
+                continue
+            attempt = 0
+            try:
+                await self._listen(connection, again=before)
+            finally:
+                self._connection = None
+                self._confirmed.clear()
+                connection.close()
+            before = True
+
+    async def _listen(self, connection: Connection, *, again: bool) -> None:
+        """Serve the listeners until the connection is lost."""
+        self._connection = connection
+        channels = list(self._wanted)
+        self._send("SUBSCRIBE", channels)
+        loop = asyncio.get_running_loop()
+        self._last_heard = loop.time()
+        if again:
+            told = asyncio.create_task(self._tell_restored(channels))
+            connection.lost.add_done_callback(lambda _: told.cancel())
+        while not connection.lost.done():
+            await asyncio.wait([connection.lost], timeout=_PING_EVERY)
+            if connection.lost.done():
+                return
+            if loop.time() - self._last_heard > _PING_EVERY + self._client.address.timeout:
+                return
+            connection.send(pack("PING"), 0)
+
+    async def _tell_restored(self, channels: list[str]) -> None:
+        await self.confirmed(channel for channel in channels if channel in self._wanted)
+        for listener in {id(one): one for listeners in self._wanted.values() for one in listeners}.values():
+            listener.restored()
+
+    def _push(self, reply: Reply) -> None:
+        self._last_heard = asyncio.get_running_loop().time()
+        if not isinstance(reply, list):  # an error, such as one about an account's channels
+            return
+        told = cast("list[bytes]", reply)
+        if told[0] not in {b"message", b"subscribe"}:
+            return
+        kind, channel = told[0], told[1].decode(errors="replace")[len(self._client.prefix) :]
+        if kind == b"message":
+            for listener in tuple(self._wanted.get(channel, ())):
+                listener.heard(channel, told[2])
+        elif kind == b"subscribe" and channel in self._wanted:
+            self._confirmed.add(channel)
+            for changed in self._waiting:
+                changed.set()

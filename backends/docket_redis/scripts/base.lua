@@ -1,0 +1,78 @@
+-- What every script begins with: arguments, time, tokens, events. The loader puts the files of one script together.
+-- KEYS[1] is the docket's prefix; every key of the docket begins with it, so all of them have one hash tag.
+-- ARGV[1] is a test's clock or '', ARGV[2] the retention in microseconds. The rest is each script's own.
+local P, A, call = KEYS[1], ARGV, redis.call
+local SEP = '\31' -- no key, function, run, worker, gate or holder has control characters
+local NEVER = 9e17 -- beyond the year 9999
+local RETENTION = tonumber(A[2])
+local now
+if A[1] == '' then
+  local clock = call('TIME') -- read once: it moves inside a script before Redis 7
+  now = clock[1] * 1000000 + clock[2]
+else
+  now = tonumber(A[1])
+end
+
+local function int(number) return string.format('%.0f', number) end -- tostring() would print 1.76e+15
+
+-- A hash as a table; an empty value is an absent field. nil if there is no such hash, or a damaged one.
+local function load(key)
+  local flat = call('HGETALL', key)
+  if #flat == 0 then return nil end
+  local record = {}
+  for i = 1, #flat, 2 do
+    if flat[i + 1] ~= '' then record[flat[i]] = flat[i + 1] end
+  end
+  return record.s and record or nil
+end
+
+local function split(text)
+  local fields = {}
+  for field in string.gmatch(text, '([^\31]*)\31') do fields[#fields + 1] = field end
+  return fields
+end
+
+-- Tokens: strictly increasing, and never below the time, so that they survive a lost second of the store's log.
+local high
+local function last_token()
+  return high or tonumber(call('HGET', P..'m', 'tok') or 0)
+end
+local function token()
+  high = math.max(last_token() + 1, now)
+  return int(high)
+end
+
+-- While a clear is under way, what becomes pending is stamped with its mark, and it passes over that.
+local clearing
+local function stamp()
+  if clearing == nil then clearing = call('HGET', P..'m', 'ce') or '' end
+  return clearing
+end
+
+-- Events are only published if somebody listens; each topic has a channel, and so has each key.
+local listeners
+local function tell(topic, key, message)
+  if not listeners then
+    local counts = call('PUBSUB', 'NUMSUB', P..'es', P..'eg', P..'ec', P..'ek')
+    listeners = {s = tonumber(counts[2]), g = tonumber(counts[4]), c = tonumber(counts[6]), k = tonumber(counts[8])}
+  end
+  if listeners[topic] == 0 and listeners.k == 0 then return end
+  local text = topic..SEP..key..SEP..message()
+  if listeners[topic] > 0 then call('PUBLISH', P..'e'..topic, text) end
+  if listeners.k > 0 then call('PUBLISH', P..'e:'..key, text) end
+end
+
+-- The state a reader sees of a live part, as a letter.
+local function letter(part)
+  if part.s == 'r' then return 'R' end
+  return part.s == 'q' and tonumber(part.w) <= now and 'Q' or 'S'
+end
+
+local function tell_state(key, part, state, completed, failure)
+  tell('s', key, function()
+    local claimed = part.s == 'r'
+    return table.concat({
+      part.r, part.g, state, part.w, claimed and part.k or '', claimed and part.u or '', completed or '', failure or '',
+    }, SEP)
+  end)
+end

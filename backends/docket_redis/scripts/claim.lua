@@ -1,0 +1,172 @@
+-- Claims. ARGV: worker limit lease max_deliveries any functions...
+-- Answers now, next_at or '', 11 of each claim in one list, 5 of each ended task in another.
+call('DEL', P..'-') -- a write that frees comes first: then a full store drains
+local worker, limit, lease, max, any = A[3], tonumber(A[4]), tonumber(A[5]), tonumber(A[6]), A[7] == '1'
+local out, ended, leases, granted = {}, {}, {}, 0
+
+local function grant(key, part, parked)
+  local delivery, expires, recovery = tonumber(part.d or 0) + 1, now + lease, 0
+  if delivery > 1 and not (max and delivery >= max) then
+    recovery = math.min(60, 2 ^ math.min(delivery - 2, 16)) * 1000000
+  end
+  local fields = {'s', 'r', 't', token(), 'l', int(expires), 'k', worker, 'u', int(now), 'd', delivery}
+  local function set(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
+  if part.i then set('i', '') end
+  if part.b then set('b', '') end
+  if recovery > 0 or part.v then set('v', recovery > 0 and int(recovery) or '') end
+  if parked then set('pm', part.pm or ''); set('pk', '') end
+  if part.pu then call('HDEL', P..'t:'..key, 'pc', 'pt', 'pg', 'pu') end
+  call('HSET', P..'t:'..key, unpack(fields))
+  local of = leases[part.f] or {}
+  leases[part.f], of[#of + 1], of[#of + 2] = of, int(expires + recovery), key
+  part.s, part.k, part.u = 'r', worker, int(now)
+  tell_state(key, part, 'R')
+  local at = #out
+  out[at + 1], out[at + 2], out[at + 3], out[at + 4] = key, part.g, fields[4], part.f
+  out[at + 5], out[at + 6] = part.x and (call('GET', blob(key, part.r)) or '') or part.p or '', part.h or ''
+  out[at + 7], out[at + 8], out[at + 9], out[at + 10], out[at + 11] = part.r, part.w, int(delivery), part.a or '1', part.x or ''
+  granted = granted + 1
+end
+
+end_lapsed(50, ended)
+settle()
+
+-- Functions that have something to do now, beginning with another one each time. Others cost nothing, however many.
+local asked, fns = {}, {}
+if any then
+  local ready = call('ZCOUNT', P..'nx', '-inf', int(now))
+  if ready > 0 then
+    local start = last_token() % ready
+    fns = call('ZRANGEBYSCORE', P..'nx', '-inf', int(now), 'LIMIT', int(start), 256)
+    if #fns < 256 and start > 0 then
+      for _, fn in ipairs(call('ZRANGEBYSCORE', P..'nx', '-inf', int(now), 'LIMIT', 0, int(math.min(start, 256 - #fns)))) do
+        fns[#fns + 1] = fn
+      end
+    end
+  end
+else
+  local ready = {}
+  for from = 8, #A, 1000 do
+    local names = {}
+    for i = from, math.min(from + 999, #A) do names[#names + 1] = A[i]; asked[A[i]] = true end
+    local scores = call('ZMSCORE', P..'nx', unpack(names))
+    for i = 1, #names do
+      if scores[i] and tonumber(scores[i]) <= now then ready[#ready + 1] = names[i] end
+    end
+  end
+  local start = #ready > 0 and last_token() % #ready or 0
+  for i = 1, #ready do fns[i] = ready[(i + start - 1) % #ready + 1] end
+end
+for _, fn in ipairs(fns) do touched[fn] = true end
+
+-- Expired leases first.
+local swept = 0
+for _, fn in ipairs(fns) do
+  for _, key in ipairs(call('ZRANGEBYSCORE', P..'l:'..fn, '-inf', int(now), 'LIMIT', 0, limit - granted + 50)) do
+    local part = load(P..'t:'..key)
+    local poison = part and max and tonumber(part.d or 0) >= max
+    if part and not poison and not part.c and granted >= limit then break end
+    if poison or (part and part.c) then swept = swept + 1 end
+    if swept > 50 then break end
+    call('ZREM', P..'l:'..fn, key)
+    if part and part.c then
+      call('ZREM', P..'lx', 'c'..key)
+      finish(key, part, 'X', {'zw', 'cancelled'})
+      for _, value in ipairs({key, fn, part.r, 'X', 'cancelled'}) do ended[#ended + 1] = value end
+    elseif poison then
+      finish(key, part, 'F', {'zw', 'poison', 'ze',
+        '+granted '..part.d..' times without an end: its worker died or lost it each time'})
+      for _, value in ipairs({key, fn, part.r, 'F', 'poison'}) do ended[#ended + 1] = value end
+    elseif part then
+      local before = part.pm
+      lease_ended(key, part)
+      if part.pm ~= before then call('HSET', P..'t:'..key, 'pm', part.pm) end
+      grant(key, part)
+    end
+  end
+end
+
+-- Parked tasks: of each gate the oldest places, as many as it has free permits.
+local function wake_gate(gate)
+  expire_permits(gate)
+  local free, waiting = free_permits(gate), call('SMEMBERS', P..'pf:'..gate)
+  while free > 0 and granted < limit do
+    local oldest, key
+    for _, fn in ipairs(waiting) do
+      if any or asked[fn] then
+        local first = call('ZRANGE', P..'p:'..gate..SEP..fn, 0, 0, 'WITHSCORES')
+        if first[2] and (not oldest or tonumber(first[2]) < oldest) then oldest, key = tonumber(first[2]), first[1] end
+      end
+    end
+    if not key then break end
+    local part = load(P..'t:'..key)
+    local request = split(part.rq)
+    unpark(key, part)
+    if not is_live(gate, request[3]) then
+      put_permit(key, part, gate, request[3], now + lease,
+        'r'..(request[5] == '1' and 'b' or '')..(request[6] == '1' and 'e' or ''))
+      free = free - 1
+    end
+    grant(key, part, true)
+  end
+  for _, fn in ipairs(call('SMEMBERS', P..'pf:'..gate)) do
+    if free <= 0 then call('ZADD', P..'pw:'..fn, int(earliest_expiry(gate) or NEVER), gate) end
+    touched[fn] = true
+  end
+end
+local looked, seen = 0, {}
+for _, fn in ipairs(fns) do
+  if granted >= limit or looked >= 64 then break end
+  for _, gate in ipairs(call('ZRANGEBYSCORE', P..'pw:'..fn, '-inf', int(now), 'LIMIT', 0, 64 - looked)) do
+    if not seen[gate] then
+      seen[gate] = true
+      looked = looked + 1
+      wake_gate(gate)
+    end
+  end
+end
+
+-- Ready tasks: an equal share for each function, then what is left. Released ones keep their place in front.
+local function take(fn, room)
+  local released = call('ZRANGE', P..'b:'..fn, 0, room - 1)
+  if #released > 0 then
+    call('ZREMRANGEBYRANK', P..'b:'..fn, 0, #released - 1)
+    for _, key in ipairs(released) do grant(key, load(P..'t:'..key)) end
+    room = room - #released
+  end
+  if room <= 0 then return end
+  promote(fn, 100)
+  local entries = call('XRANGE', P..'q:'..fn, '-', '+', 'COUNT', room)
+  if #entries == 0 then return end
+  for _, entry in ipairs(entries) do
+    local part = load(P..'t:'..entry[2][2])
+    if part and part.i == entry[1] then grant(entry[2][2], part) end
+  end
+  local time, number = string.match(entries[#entries][1], '(%d+)-(%d+)')
+  call('XTRIM', P..'q:'..fn, 'MINID', '=', time..'-'..int(number + 1))
+end
+for round = 1, 2 do
+  for i, fn in ipairs(fns) do
+    local room = limit - granted
+    if room <= 0 then break end
+    take(fn, round == 1 and math.ceil(room / (#fns - i + 1)) or room)
+  end
+end
+
+for fn, scored in pairs(leases) do
+  for from = 1, #scored, 2000 do call('ZADD', P..'l:'..fn, unpack(scored, from, math.min(from + 1999, #scored))) end
+  touched[fn] = true
+end
+settle()
+
+local next_at = head(P..'lx')
+local function earlier(score)
+  if score and tonumber(score) < NEVER and (not next_at or tonumber(score) < next_at) then next_at = tonumber(score) end
+end
+if any then earlier(head(P..'nx'))
+else
+  for from = 8, #A, 1000 do
+    for _, score in ipairs(call('ZMSCORE', P..'nx', unpack(A, from, math.min(from + 999, #A)))) do earlier(score) end
+  end
+end
+return {int(now), next_at and int(next_at) or '', out, ended}

@@ -1,0 +1,208 @@
+-- A record's parts, each a hash: t:<key> live, z:<key> last, h:<key> hold. A part moves by RENAME, whole.
+--   s q pending, p parked, r running    r run  f function  g generation  w when  a attempt (1)  d delivery (0)
+--   p payload  h headers  x: both are in the string d:<key>SEP<run>, because a long field costs the hash its small form
+--   i entry in the stream q:<f>  b: in the sorted set b:<f>; neither: in s:<f>, or nowhere while a hold (H) lives
+--   o place among the released  t token  l lease end  k worker  u started  v recovery delay  c cancel requested
+--   pm permits  pl places in gates  rq request  pk parked at  pc pt pg pu progress  n entry in the index k
+--   e mark of the clear that was under way  za last acked token  Z run of the last part if it has x  gm newest generation
+--   zs zc zx zr ze zw: of a last part, state, completed, expires, '+' and the result, '+' and the error, reason
+-- Of each function: q:<f> stream, ready in order; s:<f> sorted by due time; b:<f> released, by place; l:<f> leases, by
+-- the moment of takeover. Of all: nx, function -> earliest moment at which something of it can be claimed; lx, holds and
+-- requested cancels by lease end; ex, last parts by expiry; k, stream of all keys; m, the token's high-water mark.
+local forgotten = false -- whether an entry of the index k was removed
+local function blob(key, run) return P..'d:'..key..SEP..run end
+
+-- What is due goes to the stream, in portions; true if there may be more.
+local function promote(fn, portion)
+  local later = P..'s:'..fn
+  local due = call('ZRANGEBYSCORE', later, '-inf', int(now), 'LIMIT', 0, portion)
+  if #due == 0 then return false end
+  for _, key in ipairs(due) do
+    call('HSET', P..'t:'..key, 'i', call('XADD', P..'q:'..fn, '*', 'k', key))
+  end
+  call('ZREMRANGEBYRANK', later, 0, #due - 1)
+  touched[fn] = true
+  return #due == portion
+end
+
+-- Gives pending work its place; answers its entry in the stream, or ''.
+local function place(fn, key, due)
+  touched[fn] = true
+  if due <= now and not promote(fn, 100) then return call('XADD', P..'q:'..fn, '*', 'k', key) end
+  call('ZADD', P..'s:'..fn, int(math.max(due, now)), key)
+  return ''
+end
+
+local function unplace(key, part)
+  touched[part.f] = true
+  if part.s == 'p' or part.H then return end -- a parked one is taken away by unpark
+  if part.i then call('XDEL', P..'q:'..part.f, part.i)
+  elseif part.b then call('ZREM', P..'b:'..part.f, key)
+  else call('ZREM', P..'s:'..part.f, key) end
+end
+
+local function head(key)
+  local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2]) or nil
+end
+
+-- Brings nx up to date for the functions that were touched, and rings where something may be claimed earlier than known.
+local function settle()
+  settle_gates()
+  if high then call('HSET', P..'m', 'tok', int(high), 'v', '1') end
+  for fn in pairs(touched) do
+    local ready, earliest = P..'q:'..fn, nil
+    if call('XLEN', ready) > 0 then earliest = 0
+    else
+      call('DEL', ready)
+      if call('EXISTS', P..'b:'..fn) == 1 then earliest = 0
+      else
+        for _, kind in ipairs({'s:', 'l:', 'pw:'}) do
+          local first = head(P..kind..fn)
+          if first and (not earliest or first < earliest) then earliest = first end
+        end
+      end
+    end
+    local before = tonumber(call('ZSCORE', P..'nx', fn) or NEVER + NEVER)
+    if not earliest then call('ZREM', P..'nx', fn)
+    elseif earliest ~= before then
+      call('ZADD', P..'nx', int(earliest), fn)
+      if earliest < before then -- one bell for those who want this function, one for those who want any
+        local message = int(earliest)..SEP..fn
+        call('PUBLISH', P..'w:'..fn, message)
+        call('PUBLISH', P..'wa', message)
+      end
+    end
+  end
+  touched = {}
+  if forgotten and call('XLEN', P..'k') == 0 then call('DEL', P..'k') end
+end
+
+-- The key is kept no more if neither part is left.
+local function forget(key, index)
+  if index and call('EXISTS', P..'t:'..key, P..'z:'..key, P..'h:'..key) == 0 then
+    call('XDEL', P..'k', index)
+    forgotten = true
+  end
+end
+
+local function drop_last(key, last)
+  call('DEL', P..'z:'..key)
+  call('ZREM', P..'ex', key)
+  if last.x then call('DEL', blob(key, last.r)) end
+  if call('EXISTS', P..'h:'..key) == 1 then call('HSET', P..'h:'..key, 'gm', last.g) end
+  forget(key, last.n)
+end
+
+-- The last part, unless retention has released it.
+local function load_last(key)
+  local last = load(P..'z:'..key)
+  if last and tonumber(last.zx) <= now then
+    drop_last(key, last)
+    return nil
+  end
+  return last
+end
+
+-- The newest generation of a key, by its parts.
+local function generation(live, last, hold)
+  return math.max(tonumber(live and live.g or 0), tonumber(last and last.g or 0),
+    tonumber(hold and (hold.gm or hold.g) or 0))
+end
+
+local function due_time(kind, text)
+  if kind == 'n' then return now, int(now) end
+  if kind == 'd' then local at = now + tonumber(text); return at, int(at) end
+  return tonumber(text), text
+end
+
+-- Makes a call the live part of its key. `kept`: n, za, Z, H of what the key has.
+local function bear(key, task, number, kept)
+  local fields = {
+    's', 'q', 'r', task.run, 'f', task.fn, 'g', int(number), 'w', task.when,
+    'n', kept.n or call('XADD', P..'k', '*', 'k', key),
+  }
+  local function set(name, value)
+    if value and value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
+  end
+  if task.attempt ~= '1' then set('a', task.attempt) end
+  if task.long == '1' then
+    call('SET', blob(key, task.run), task.payload)
+    set('x', '1')
+  else
+    set('p', task.payload); set('h', task.headers)
+  end
+  set('za', kept.za); set('Z', kept.Z); set('H', kept.H); set('e', stamp())
+  if not kept.H then set('i', place(task.fn, key, task.due)) end
+  call('HSET', P..'t:'..key, unpack(fields))
+  local part = {s = 'q', r = task.run, g = int(number), w = task.when}
+  tell_state(key, part, letter(part))
+end
+
+-- Makes the live part the last one, or forgets it. `outcome`: flat fields. The caller has taken it out of its index.
+local function finish(key, part, state, outcome, successor)
+  run_ended(key, part)
+  local live = P..'t:'..key
+  if RETENTION > 0 then
+    if part.Z then call('DEL', blob(key, part.Z)) end
+    local last, expires = P..'z:'..key, int(now + RETENTION)
+    call('RENAME', live, last)
+    call('HSET', last, 'zs', state, 'zc', int(now), 'zx', expires, unpack(outcome))
+    if part.pm or part.pl then call('HDEL', last, 'pm', 'pl', 'rq') end
+    call('ZADD', P..'ex', expires, key)
+  else
+    call('DEL', live)
+    if part.x then call('DEL', blob(key, part.r)) end
+    if part.H then call('HSET', P..'h:'..key, 'gm', part.g) end
+    if not successor then forget(key, part.n) end
+  end
+  local failure
+  for i = 1, #outcome, 2 do if outcome[i] == 'ze' then failure = string.sub(outcome[i + 1], 2) end end
+  tell_state(key, part, state, int(now), failure)
+end
+
+-- The replaced run is over: the newer one may be claimed.
+local function end_hold(key, hold)
+  call('ZREM', P..'lx', 'h'..key)
+  run_ended(key, hold)
+  call('DEL', P..'h:'..key)
+  if hold.x then call('DEL', blob(key, hold.r)) end
+  local live = load(P..'t:'..key)
+  if not live then return forget(key, hold.n) end
+  call('HSET', P..'t:'..key, 'H', '', 'i', place(live.f, key, tonumber(live.w)))
+end
+
+-- Ends holds, and running tasks with a requested cancel, whose lease has run out; adds them to `ended`; how many.
+local function end_lapsed(portion, ended)
+  local lapsed = call('ZRANGEBYSCORE', P..'lx', '-inf', int(now), 'LIMIT', 0, portion)
+  for _, member in ipairs(lapsed) do
+    local key = string.sub(member, 2)
+    call('ZREM', P..'lx', member)
+    if string.sub(member, 1, 1) == 'h' then
+      local hold = load(P..'h:'..key)
+      if hold then
+        end_hold(key, hold)
+        for _, value in ipairs({key, hold.f, hold.r, 'X', 'superseded'}) do ended[#ended + 1] = value end
+      end
+    else
+      local part = load(P..'t:'..key)
+      if part and part.s == 'r' and part.c then
+        call('ZREM', P..'l:'..part.f, key)
+        touched[part.f] = true
+        finish(key, part, 'X', {'zw', 'cancelled'})
+        for _, value in ipairs({key, part.f, part.r, 'X', 'cancelled'}) do ended[#ended + 1] = value end
+      end
+    end
+  end
+  return #lapsed
+end
+
+-- Removes last parts whose retention is over; how many.
+local function expire_last(portion)
+  local expired = call('ZRANGEBYSCORE', P..'ex', '-inf', int(now), 'LIMIT', 0, portion)
+  for _, key in ipairs(expired) do
+    local last = load(P..'z:'..key)
+    if last then drop_last(key, last) else call('ZREM', P..'ex', key) end
+  end
+  return #expired
+end

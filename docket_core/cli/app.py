@@ -1,0 +1,67 @@
+"""The command `docket`, put together from one file per command."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+
+from docket_core.cli import snapshot, strikes, tasks, workers
+from docket_core.cli.backends import backends
+from docket_core.cli.cancel import cancel
+from docket_core.cli.clear import clear
+from docket_core.cli.demo.command import demo
+from docket_core.cli.exit_codes import exit_code_of
+from docket_core.cli.help import GroupWithExamples
+from docket_core.cli.output import complain
+from docket_core.cli.version import version
+from docket_core.cli.watch import watch
+from docket_core.cli.worker import worker
+from docket_core.errors import DocketError
+
+
+def _group(text: str) -> typer.Typer:
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+def _add(app: typer.Typer, *commands: Callable[..., None]) -> None:
+    for command in commands:
+        app.command()(command)
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="docket",
+        help="Background tasks for Python functions: now, later or on a schedule.",
+        cls=GroupWithExamples,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    _add(app, demo, worker, snapshot.snapshot, watch, cancel, clear, strikes.strike, strikes.restore)
+    on_workers = _group("The workers that live.")
+    on_workers.command("ls")(workers.list_workers)
+    on_workers.command("for-task")(workers.for_task)
+    app.add_typer(on_workers, name="workers")
+    on_tasks = _group("Put standard tasks on the docket, to try a set-up.")
+    _add(on_tasks, tasks.trace, tasks.fail, tasks.sleep)
+    app.add_typer(on_tasks, name="tasks")
+    _add(app, backends, version)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error of docket-core's own is one line and an exit code.
+
+    Args:
+        arguments: what stands behind the command's name; None takes those of the process.
+
+    Raises:
+        SystemExit: always, with one of `ExitCode`.
+    """
+    try:
+        build()(args=arguments, prog_name="docket")
+    except DocketError as error:
+        complain(str(error))
+        sys.exit(exit_code_of(error))

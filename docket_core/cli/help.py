@@ -1,0 +1,41 @@
+"""What `docket --help` shows beside the list of commands: examples and exit codes."""
+
+from typing import Any
+
+import typer
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from docket_core.cli.exit_codes import MEANINGS
+from docket_core.cli.output import console
+
+EXAMPLES = {
+    "docket demo": "see it work, on SQLite, in one command",
+    "docket worker --tasks shop.tasks:tasks": "run the functions of the list `tasks` in shop/tasks.py",
+    "docket tasks sleep 5s --key nap": "give a worker something to do",
+    "docket watch nap": "follow this task to its end",
+    "docket snapshot --tasks --stats": "what stands on the docket, and who runs it",
+    "docket strike send_mail customer == int:17": "leave the mails to this customer alone",
+    "docket restore send_mail customer == int:17": "and take that back",
+    "docket backends sqlite:///docket.db": "what this store can do",
+}
+
+
+class GroupWithExamples(TyperGroup):
+    """The top of the command line."""
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override, unused-ignore]
+        """The usual help, then the examples and the exit codes."""
+        super().format_help(ctx, formatter)
+        codes = {str(code.value): meaning for code, meaning in MEANINGS.items()}
+        console().print(Padding(Group(_list("Examples", EXAMPLES), _list("Exit codes", codes)), (0, 1)))
+
+
+def _list(title: str, items: dict[str, str]) -> Group:
+    table = Table.grid(padding=(0, 2))
+    for left, right in items.items():
+        table.add_row(Text(left, style="cyan"), Text(right))
+    return Group(Text(title, style="bold"), Padding(table, (0, 0, 1, 2)))

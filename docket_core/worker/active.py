@@ -1,0 +1,109 @@
+"""The runs of a worker, from their claim until the store has answered their verdict."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from docket_core.backend.model import Ack, Claim
+from docket_core.functions import TaskFunction
+from docket_core.logs import get_logger
+from docket_core.worker.acker import Acker
+from docket_core.worker.leases import LeaseKeeper
+from docket_core.worker.run import Run, Stop
+
+if TYPE_CHECKING:
+    from docket_core.docket import Docket
+    from docket_core.worker.runner import Runner
+
+logger = get_logger("docket_core.worker")
+
+
+class ActiveRuns:
+    """Starts runs, stops them, and hands each one's verdict over, whatever becomes of it.
+
+    Args:
+        docket: whose tasks they are.
+        runner: what runs them.
+        find: the function to run for a claim; raises LookupError if there is none.
+        acker, leases: told of each run.
+        freed: called when a slot is free.
+    """
+
+    def __init__(
+        self,
+        docket: "Docket",
+        runner: "Runner",
+        find: Callable[[Claim], TaskFunction],
+        acker: Acker,
+        leases: LeaseKeeper,
+        freed: Callable[[], None],
+    ) -> None:
+        self._docket = docket
+        self._runner = runner
+        self._find = find
+        self._acker = acker
+        self._leases = leases
+        self._freed = freed
+        self._runs: dict[int, Run] = {}
+        self.busy = 0
+        """How many run now; one whose verdict waits for the store's answer does not."""
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def begin(self, claim: Claim, confirmed_until: float) -> None:
+        """Start to run a claim."""
+        run = Run(self._docket, claim, confirmed_until)
+        self._runs[claim.token] = run
+        self.busy += 1
+        self._leases.hold(run)
+        run.task = asyncio.create_task(self._verdict_of(run))
+        run.task.add_done_callback(partial(self._ended, run))
+
+    def give_back(self, claim: Claim) -> None:
+        """Release a claim that came too late to be run."""
+        self._acker.put(Run(self._docket, claim, 0.0), Ack.release(claim))
+
+    def stop(self, token: int, why: Stop) -> None:
+        """Stop the run with this token, if it is here."""
+        run = self._runs.get(token)
+        if run is not None:
+            run.stop(why)
+
+    def stop_all(self) -> None:
+        """Cancel what runs; it is given back."""
+        for run in list(self._runs.values()):
+            run.stop(Stop.SHUTDOWN)
+
+    def answered(self, run: Run) -> None:
+        """The store has answered this run's verdict."""
+        self._runs.pop(run.claim.token, None)
+        self._leases.drop(run)
+
+    async def settled(self) -> None:
+        """Return once everything has ended and been answered."""
+        while tasks := [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]:
+            await asyncio.wait(tasks)
+        await self._acker.settled()
+
+    async def _verdict_of(self, run: Run) -> Ack:
+        claim = run.claim
+        try:
+            return await self._runner.run(run, self._find(claim))
+        except asyncio.CancelledError:
+            return _given_up(run)
+        except BaseException as error:
+            logger.exception("%s %r could not be run", claim.function, claim.key)
+            return Ack.fail(claim, f"could not be run: {type(error).__name__}", reason="internal")
+
+    def _ended(self, run: Run, task: "asyncio.Task[Ack]") -> None:
+        """A callback of the task and not its last line, since one cancelled before its first step has none."""
+        self.busy -= 1
+        self._acker.put(run, _given_up(run) if task.cancelled() else task.result())
+        self._freed()
+
+
+def _given_up(run: Run) -> Ack:
+    """The verdict on a run that was cancelled before it had one."""
+    return Ack.cancel(run.claim, "cancelled") if run.stopped is Stop.CANCELLED else Ack.release(run.claim)

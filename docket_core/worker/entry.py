@@ -1,0 +1,157 @@
+"""A worker as a process: signals, health, metrics, and the names under which task functions are found."""
+
+import asyncio
+import enum
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from datetime import timedelta
+from types import FrameType
+from typing import Any, TypedDict
+
+from uncalled_for import Dependency
+
+from docket_core.docket import Docket
+from docket_core.functions import AnyFunction
+from docket_core.worker.health import health_server
+from docket_core.worker.metrics import serve_metrics
+from docket_core.worker.worker import Worker
+
+logger = logging.getLogger("docket_core.worker")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class WorkerOptions(TypedDict, total=False):
+    """What `Worker` takes beside its docket and its name."""
+
+    concurrency: int
+    redelivery_timeout: timedelta
+    reconnection_delay: timedelta
+    minimum_check_interval: timedelta
+    scheduling_resolution: timedelta
+    schedule_automatic_tasks: bool
+    enable_internal_instrumentation: bool
+    fallback_task: AnyFunction | str | None
+    dependencies: Mapping[str, Dependency[Any]] | Sequence[Dependency[Any]] | None
+    max_deliveries: int | None
+    shutdown_grace: timedelta | None
+
+
+class Ending(enum.Enum):
+    """Why a worker's process has ended."""
+
+    FINISHED = "there was nothing left to do"
+    STOPPED = "a signal told it to stop, and it ended what ran"
+    LEFT = "a second signal told it to leave at once"
+
+
+async def run_worker(
+    worker: Worker,
+    *,
+    until_finished: bool = False,
+    healthcheck_port: int | None = None,
+    metrics_port: int | None = None,
+    opened: Callable[[Docket], None] | None = None,
+) -> Ending:
+    """Open the worker's docket and run it until it has finished or is told to stop.
+
+    The first SIGTERM or SIGINT lets running tasks end, within the worker's grace; the second cancels them and gives
+    them back.
+
+    Args:
+        worker: not yet running, with a docket that is not yet open.
+        until_finished: end once there is nothing ready, scheduled or active.
+        healthcheck_port: serve `/live` and `/ready` there.
+        metrics_port: serve metrics for Prometheus there.
+        opened: called with the docket once it is open; what it raises ends the worker.
+
+    Raises:
+        MissingExtra: metrics were asked for, and what serves them is not installed.
+        BackendUnavailable: the store could not be opened.
+    """
+
+    async def body() -> None:
+        async with AsyncExitStack() as stack:
+            if metrics_port is not None:
+                stack.callback(serve_metrics(metrics_port))
+            if healthcheck_port is not None:
+                port = await stack.enter_async_context(health_server(healthcheck_port, worker.is_ready))
+                logger.info("worker %s answers /live and /ready on port %d", worker.name, port)
+            await stack.enter_async_context(worker.docket)
+            if opened is not None:
+                opened(worker.docket)
+            await stack.enter_async_context(worker)
+            await (worker.run_until_finished() if until_finished else worker.run_forever())
+
+    ending = await until_signalled(body())
+    logger.info("worker %s has ended: %s", worker.name, ending.value)
+    return ending
+
+
+async def until_signalled(main: Coroutine[Any, Any, None]) -> Ending:
+    """Run `main`; each SIGTERM or SIGINT cancels it once, which drains a worker, and then ends it at once."""
+    task = asyncio.ensure_future(main)
+    signals = 0
+
+    def stop() -> None:
+        nonlocal signals
+        signals += 1
+        task.cancel()
+
+    try:
+        with _handled(stop):
+            await asyncio.wait([task])
+    except asyncio.CancelledError:  # cancelled by who called, and not by a signal: pass it on
+        task.cancel()
+        await asyncio.wait([task])
+        raise
+    if not task.cancelled():
+        task.result()
+        return Ending.STOPPED if signals else Ending.FINISHED
+    if not signals:
+        raise asyncio.CancelledError
+    return Ending.STOPPED if signals == 1 else Ending.LEFT
+
+
+@contextmanager
+def _handled(stop: Callable[[], None]) -> Generator[None, None, None]:
+    """Call `stop` on the loop at each signal while this is entered; outside of the main thread do nothing."""
+    loop = asyncio.get_running_loop()
+    restore: list[Callable[[], object]] = []
+    for number in SIGNALS:
+        before = signal.getsignal(number)
+        try:
+            loop.add_signal_handler(number, stop)
+        except (NotImplementedError, RuntimeError, ValueError):
+            with suppress(ValueError):
+                signal.signal(number, _caller(loop, stop))
+                restore.append(_restorer(number, before))
+        else:
+            restore.append(_remover(loop, number, before))
+    try:
+        yield
+    finally:
+        for put_back in restore:
+            put_back()
+
+
+def _caller(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    def call(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        loop.call_soon_threadsafe(stop)
+
+    return call
+
+
+def _remover(loop: asyncio.AbstractEventLoop, number: signal.Signals, before: Any) -> Callable[[], object]:
+    def remove() -> None:
+        loop.remove_signal_handler(number)
+        _restorer(number, before)()
+
+    return remove
+
+
+def _restorer(number: signal.Signals, before: Any) -> Callable[[], object]:
+    return lambda: signal.signal(number, before if before is not None else signal.SIG_DFL)

@@ -1,0 +1,196 @@
+"""Broken at adding, claiming and waiting."""
+
+import time
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from docket_core.backend.clock import SECOND, Micros
+from docket_core.backend.model import (
+    Claim,
+    Claimed,
+    Enqueued,
+    Mark,
+    OnConflict,
+    Renewal,
+    Task,
+)
+from docket_memory.parts import Entry
+from docket_memory.store import Store
+from tests.conformance.mutants.mutant import Mutant, Sound
+
+
+class ClientClock(Sound):
+    """A delay counts from what the client takes for now."""
+
+    async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        now = time.time_ns() // 1000
+        dated = [task if task.delay is None else task._replace(when=now + task.delay) for task in tasks]
+        return await super().schedule(dated, on_conflict)
+
+
+class Early(Sound):
+    """Starts what is due within a second."""
+
+    async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        hasty = [task if task.delay is None else task._replace(delay=task.delay - SECOND) for task in tasks]
+        return await super().schedule(hasty, on_conflict)
+
+
+class LosesDedup(Sound):
+    """Takes every add for a new one."""
+
+    async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        return await super().enqueue([task._replace(run=f"{task.run}+") for task in tasks], OnConflict.REPLACE)
+
+
+class ForgetsRuns(Sound):
+    """Does not know an add again whose reply was lost."""
+
+    class store(Store):
+        def _repeated(self, entry: Entry, task: Task, now: Micros) -> Enqueued | None:
+            return None
+
+
+class AtMostOnce(Sound):
+    """Forgets a task when it is claimed: acknowledged before it has run."""
+
+    class store(Store):
+        def claim(
+            self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros, max_deliveries: int | None
+        ) -> Claimed:
+            claimed = super().claim(worker, functions, limit, lease, max_deliveries)
+            for claim in claimed.claims:
+                self.leases.discard(claim.function, claim.key)
+            return claimed
+
+
+class GrantsTwice(Sound):
+    """Leaves what it grants among the ready."""
+
+    class store(Store):
+        def claim(
+            self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros, max_deliveries: int | None
+        ) -> Claimed:
+            claimed = super().claim(worker, functions, limit, lease, max_deliveries)
+            for claim in claimed.claims:
+                self.ready.add(claim.function, claim.key, claimed.now)
+            return claimed
+
+
+class IgnoresFunctions(Sound):
+    """Claims what the worker cannot run."""
+
+    async def claim(
+        self,
+        worker: str,
+        functions: AbstractSet[str] | None,
+        limit: int,
+        lease: Micros,
+        max_deliveries: int | None = None,
+    ) -> Claimed:
+        return await super().claim(worker, None, limit, lease, max_deliveries)
+
+
+class NewestFirst(Sound):
+    """Serves the newest first."""
+
+    class store(Store):
+        def _index(self, entry: Entry, part: object) -> None:
+            live = entry.live
+            if live is not None and live.parked_at is None and entry.hold is None:
+                self.ready.add(
+                    live.function, live.key, live.ready_at if live.when > self.clock.now() else 0, -live.sequence
+                )
+
+
+class NeverPoison(Sound):
+    """Grants a task that kills its workers for ever."""
+
+    async def claim(
+        self,
+        worker: str,
+        functions: AbstractSet[str] | None,
+        limit: int,
+        lease: Micros,
+        max_deliveries: int | None = None,
+    ) -> Claimed:
+        return await super().claim(worker, functions, limit, lease, None)
+
+
+class HastyRecovery(Sound):
+    """Takes a lapsed task over at once, however often that was in vain."""
+
+    class store(Store):
+        def _index_lease(self, part: object) -> None:
+            for entry in self.entries.values():
+                if entry.live is part:
+                    self.leases.add(entry.live.function, entry.live.key, entry.live.lease_until)
+
+
+class ForgetsLeases(Sound):
+    """Does not say when a lease ends, so that nobody comes to take the task over."""
+
+    class store(Store):
+        def _next_at(self, functions: AbstractSet[str] | None) -> Micros | None:
+            return self.ready.earliest(functions)
+
+
+class RenewsLapsed(Sound):
+    """Renews a lease that has run out."""
+
+    class store(Store):
+        def renew(self, claim: Claim, lease: Micros, now: Micros) -> Renewal:
+            part = self.holder(claim)
+            if part is not None and part.lease_until <= now:
+                part.lease_until = now + 1
+            return super().renew(claim, lease, now)
+
+
+class LosesPushes(Sound):
+    """Nobody who waits learns of anything."""
+
+    class store(Store):
+        def push(self, function: str, at: Micros) -> None:
+            pass
+
+
+class WakesNobody(Sound):
+    """A push is seen by the next wait, but wakes none that sleeps."""
+
+    class store(Store):
+        def push(self, function: str, at: Micros) -> None:
+            self.pushes += 1
+
+
+class SpinsInWait(Sound):
+    """Never sleeps."""
+
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+        return None
+
+
+CLAIMING = (
+    Mutant(ClientClock, ("TestAdding.test_schedule_makes_ready_at_its_time",)),
+    Mutant(Early, ("TestAdding.test_never_early",)),
+    Mutant(
+        LosesDedup,
+        ("TestAdding.test_keep_keeps_the_first", "TestAdding.test_of_many_adds_one_is_accepted"),
+    ),
+    Mutant(ForgetsRuns, ("TestAdding.test_repeated_add_changes_nothing",)),
+    Mutant(AtMostOnce, ("TestLeases.test_takeover_is_a_redelivery", "TestRecovery.test_first_recovery_is_not_delayed")),
+    Mutant(
+        GrantsTwice, ("TestClaiming.test_nothing_is_granted_twice", "TestClaiming.test_racing_claims_share_the_work")
+    ),
+    Mutant(
+        IgnoresFunctions,
+        ("TestClaiming.test_only_functions_asked_for", "TestLeases.test_takeover_respects_functions"),
+    ),
+    Mutant(NewestFirst, ("TestClaiming.test_order_within_a_function",)),
+    Mutant(NeverPoison, ("TestPoison.test_too_often_granted_is_failed", "TestPoison.test_the_others_go_on")),
+    Mutant(HastyRecovery, ("TestRecovery.test_later_recoveries_wait",)),
+    Mutant(ForgetsLeases, ("TestClaiming.test_next_at_is_a_leases_end",)),
+    Mutant(RenewsLapsed, ("TestLeases.test_lapsed_lease_cannot_be_renewed",)),
+    Mutant(LosesPushes, ("TestWait.test_ends_at_a_push", "TestWait.test_push_before_the_wait_is_not_lost")),
+    Mutant(WakesNobody, ("TestWait.test_ends_at_a_push", "TestWait.test_every_waiter_is_woken")),
+    Mutant(SpinsInWait, ("TestWait.test_sleeps_while_nothing_happens",)),
+)

