@@ -126,7 +126,7 @@ class LeaseKeeper:
             await self._sleep()
 
     async def _sleep(self) -> None:
-        """Until it is time to renew. A clock that moves by itself must not pass a renewal over, but need not move for it."""
+        """Until it is time to renew. A clock that moves by itself stops for that, but does not move for it."""
         background.set(not self._runs)
         guarding.set(bool(self._runs))
         await sleep(self._clock, self._interval)

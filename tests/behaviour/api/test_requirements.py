@@ -23,7 +23,7 @@ def named_in(source: str) -> Iterator[str]:
                     yield from (ast.literal_eval(argument) for argument in mark.args)
 
 
-def tested() -> set[str]:
+def covered() -> set[str]:
     return {number for path in BEHAVIOUR.rglob("test_*.py") for number in named_in(path.read_text())}
 
 
@@ -34,11 +34,11 @@ def test_promises_are_numbered_once() -> None:
 
 
 def test_every_promise_has_a_test() -> None:
-    assert set(promised()) - tested() == set()
+    assert set(promised()) - covered() == set()
 
 
 def test_no_test_names_an_unknown_promise() -> None:
-    assert tested() - set(promised()) == set()
+    assert covered() - set(promised()) == set()
 
 
 def test_a_name_counts_only_on_a_test() -> None:
