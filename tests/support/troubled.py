@@ -85,3 +85,8 @@ async def troubled(kind: Kind, server: RedisServer | PostgresServer) -> AsyncGen
     """A fresh proxy in front of a server."""
     async with Proxy(server.port, kind.counter) as proxy:
         yield Troubled(kind, server, proxy)
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name."""
+    return next(kind for kind in KINDS if kind.name == name)
