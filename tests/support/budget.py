@@ -11,7 +11,6 @@ BUDGETS = {
     "cli": 90.0,
     "faults": 180.0,
     "packaging": 60.0,
-    "cli": 60.0,
 }
 """Seconds on two cores, for all tests of the folder together."""
 FAR_ABOVE = 4.0
