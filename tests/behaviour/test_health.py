@@ -94,14 +94,16 @@ async def test_case_30_one_with_no_free_slot_is_ready_and_alive(
         await go_on.seen()
 
     heartbeat = timedelta(milliseconds=50)
-    async with Docket("orders", docket_url, heartbeat_interval=heartbeat, missed_heartbeats=4) as docket:
-        async with working(docket, concurrency=1, reconnection_delay=timedelta(milliseconds=50)) as worker:
-            await docket.add(hold)()
-            await begun.seen()
-            await asyncio.sleep(0.5)
-            assert worker.is_ready()
-            assert [info.name for info in await docket.workers()] == [worker.name]
-            go_on.give()
+    async with (
+        Docket("orders", docket_url, heartbeat_interval=heartbeat, missed_heartbeats=4) as docket,
+        working(docket, concurrency=1, reconnection_delay=timedelta(milliseconds=50)) as worker,
+    ):
+        await docket.add(hold)()
+        await begun.seen()
+        await asyncio.sleep(0.5)
+        assert worker.is_ready()
+        assert [info.name for info in await docket.workers()] == [worker.name]
+        go_on.give()
 
 
 async def ask(port: int, path: str) -> str:
@@ -116,12 +118,15 @@ async def ask(port: int, path: str) -> str:
 async def test_case_30_over_http_live_is_not_ready(docket_url: str) -> None:
     switches = Switches()
     switches.refusing = {"claim"}
-    async with AwayDocket("orders", docket_url, switches=switches) as docket, working(docket) as worker:
-        async with health_server(0, worker.is_ready, "127.0.0.1") as port:
-            assert [await ask(port, path) for path in ("/live", "/ready", "/other")] == ["200", "503", "404"]
-            switches.back()
-            await until(worker.is_ready)
-            assert await ask(port, "/ready") == "200"
+    async with (
+        AwayDocket("orders", docket_url, switches=switches) as docket,
+        working(docket) as worker,
+        health_server(0, worker.is_ready, "127.0.0.1") as port,
+    ):
+        assert [await ask(port, path) for path in ("/live", "/ready", "/other")] == ["200", "503", "404"]
+        switches.back()
+        await until(worker.is_ready)
+        assert await ask(port, "/ready") == "200"
 
 
 async def test_workers_are_told_with_what_they_know(docket: Docket, other: Docket) -> None:

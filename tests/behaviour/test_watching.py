@@ -15,7 +15,7 @@ go_on: Signal
 
 @pytest.fixture(autouse=True)
 async def signals() -> None:
-    global begun, go_on  # noqa: PLW0603 - tasks find them here
+    global begun, go_on
     begun, go_on = Signal(), Signal()
 
 

@@ -36,10 +36,15 @@ class Store:
         return open_backend(self.url(Path("/nowhere")), "probe").capabilities
 
 
-STORES = [
-    Store(Address("memory", lambda folder: f"memory://test-{next(_numbers)}")),
-    Store(Address("sqlite", lambda folder: f"sqlite:///{folder}/docket.db")),
-]
+def _memory(_: Path) -> str:
+    return f"memory://test-{next(_numbers)}"
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder}/docket.db"
+
+
+STORES = [Store(Address("memory", _memory)), Store(Address("sqlite", _sqlite))]
 """All of them."""
 SHARED = [store for store in STORES if store.capabilities.distributed]
 """Those that several processes can open."""
