@@ -34,6 +34,7 @@ from docket_postgres.rows import (
     count,
     length,
     name,
+    portions,
     records,
     storable,
     text,
@@ -109,18 +110,25 @@ async def ack(store: Store, acks: Sequence[Ack]) -> list[Acked]:
         if refusal_of_ack(item, store.max_payload) is None:
             fitting.append((item.claim.key, position))
     for wave in waves(fitting):
-        plain = [
-            position for _, position in wave if VERDICTS[acks[position].verdict] <= 5 and not acks[position].successor
-        ]
-        done = set(await _finish(store, [acks[position] for position in plain])) if plain else set[int]()
-        finished = {plain[number - 1] for number in done}
-        rest = [position for _, position in wave if position not in finished]
-        for position in finished:
-            answers[position] = Acked.ACKED
-        if rest:
-            for position, code in zip(rest, await _settle(store, [acks[p] for p in rest]), strict=True):
-                answers[position] = _ACKED[code]
+        for positions in portions(
+            [position for _, position in wave], lambda position: len(acks[position].result or b"")
+        ):
+            for position, answer in zip(positions, await _ack_some(store, [acks[p] for p in positions]), strict=True):
+                answers[position] = answer
     return answers
+
+
+async def _ack_some(store: Store, acks: list[Ack]) -> list[Acked]:
+    answers: list[Acked | None] = [None] * len(acks)
+    plain = [number for number, item in enumerate(acks) if VERDICTS[item.verdict] <= 5 and item.successor is None]
+    if plain:
+        for position in await _finish(store, [acks[number] for number in plain]):
+            answers[plain[position - 1]] = Acked.ACKED
+    rest = [number for number, answer in enumerate(answers) if answer is None]
+    if rest:
+        for number, code in zip(rest, await _settle(store, [acks[number] for number in rest]), strict=True):
+            answers[number] = _ACKED[code]
+    return [answer for answer in answers if answer is not None]
 
 
 async def _finish(store: Store, acks: list[Ack]) -> Sequence[int]:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from docket_core.backend.hookspecs import Opening
-from docket_core.backend.url import redact
+from docket_core.backend.url import parse_url, redact
 from docket_core.errors import BadOption
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
@@ -64,6 +64,17 @@ def settings_of(opening: Opening) -> Settings:
         timeout=float(timeout) if isinstance(timeout, int) else 30.0,
         migrate=bool(options.get("migrate", True)),
     )
+
+
+def target_of(url: str) -> tuple[str, str]:
+    """Where a backend's URL leads: what the driver takes, and the schema.
+
+    Raises:
+        ConfigurationError: it is no such URL.
+    """
+    parsed = parse_url(url)
+    passed_on = {name: parsed.options[name] for name in _PASSED_ON if name in parsed.options}
+    return driver_dsn(parsed.text, passed_on), checked_schema(parsed.options.get("schema", SCHEMA))
 
 
 def checked_schema(name: str) -> str:

@@ -82,23 +82,26 @@ class Store:
             SchemaMismatch: it cannot be used, and cannot be made usable.
         """
         with translated(translate):
-            connection = await connect(self.settings.dsn, self.settings, "docket")
+            # without prepared statements: a pooler may be between
+            connection = await connect(self.settings.dsn, self.settings._replace(prepared=False), "docket")
             try:
-                if await connection.fetchval("show server_encoding") != "UTF8":
+                async with connection.transaction():
+                    encoding = await connection.fetchval("show server_encoding")
+                    current = await is_current(connection, self.settings.schema)
+                if encoding != "UTF8":
                     raise SchemaMismatch("the database's encoding is not UTF8; create it with `encoding 'UTF8'`")
-                if not await is_current(connection, self.settings.schema):
-                    if not self.settings.migrate:
-                        raise SchemaMismatch(
-                            f"the schema {self.settings.schema!r} is not there or older than this code, and the "
-                            f"option migrate=false forbids to change it; run `docket migrate`"
-                        )
+                if not current and not self.settings.migrate:
+                    raise SchemaMismatch(
+                        f"the schema {self.settings.schema!r} is not there or older than this code, and the "
+                        f"option migrate=false forbids to change it; run `docket migrate`"
+                    )
+                if not current:
                     await upgrade(connection, self.settings.schema)
-                row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
+                async with connection.transaction():
+                    row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
+                    fsync = await connection.fetchval("show fsync")
+                    commit = await connection.fetchval("show synchronous_commit")
                 self.identity = tuple(row or ())
-                fsync, commit = (
-                    await connection.fetchval("show fsync"),
-                    await connection.fetchval("show synchronous_commit"),
-                )
             finally:
                 connection.terminate()
         return Durability.FSYNC if fsync == "on" and commit != "off" else Durability.PROCESS
