@@ -7,8 +7,9 @@ from typing import Protocol, cast
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff
 from docket_core.errors import BackendUnavailable
+from docket_redis.address import Node
 from docket_redis.client import Client
-from docket_redis.connection import Connection, Reply, connect, pack
+from docket_redis.connection import Connection, Reply, pack
 
 _PING_EVERY = 15.0
 """Seconds; a connection on which nothing is heard for longer, pings included, is given up."""
@@ -36,7 +37,9 @@ class Hub:
         self._waiting: set[asyncio.Event] = set()
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._node: Node | None = None
         self._last_heard = 0.0
+        client.moved = self._moved
 
     def add(self, listener: Listener, channels: Iterable[str]) -> None:
         """Let `listener` hear of these channels, from when they are confirmed."""
@@ -93,6 +96,11 @@ class Hub:
             runner.cancel()
             await asyncio.gather(runner, return_exceptions=True)
 
+    def _moved(self, node: Node) -> None:
+        """Scripts tell events only if somebody listens on their own server: follow them."""
+        if self._connection is not None and self._node != node:
+            self._connection.close()
+
     def _send(self, command: str, channels: list[str]) -> None:
         if channels and self._connection is not None and self._connection.usable:
             self._connection.send(pack(command, *(self._client.prefix + channel for channel in channels)), 0)
@@ -101,7 +109,7 @@ class Hub:
         attempt, before = 0, False
         while True:
             try:
-                connection = await connect(self._client.address, await self._client.node(), self._push)
+                self._node, connection = await self._client.open(self._push)
             except BackendUnavailable:
                 attempt += 1
                 await asyncio.sleep(backoff(attempt, SECOND // 20, SECOND) / SECOND)

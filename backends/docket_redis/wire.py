@@ -23,7 +23,7 @@ from docket_core.backend.model import (
     Verdict,
 )
 from docket_redis.connection import Argument, Reply
-from docket_redis.records import STATES, joined, optional_int, parted
+from docket_redis.records import PIECE, STATES, joined, optional_int, parted
 
 ACKED = {b"A": Acked.ACKED, b"G": Acked.GONE, b"S": Acked.SUPERSEDED, b"L": Acked.LOST}
 CANCELLED = {b"C": CancelReply.CANCELLED, b"R": CancelReply.REQUESTED, b"G": CancelReply.GONE}
@@ -51,8 +51,8 @@ _VERDICTS = {
     Verdict.PARK: "P",
     Verdict.RELEASE: "L",
 }
-_SHORT = 64
-"""A hash keeps its small form as long as no field has more bytes (`hash-max-listpack-value`)."""
+_SHORT = 5 * PIECE
+"""Up to so many bytes of payload and headers together stand in the record itself, in pieces."""
 _CLAIM_WIDTH = 11
 _ENQUEUED_WIDTH = 5
 
@@ -79,7 +79,7 @@ def _moment(when: Micros | None, delay: Micros | None) -> tuple[str, Micros]:
 
 
 def _content(task: Task) -> tuple[int, bytes, bytes]:
-    if len(task.payload) <= _SHORT and len(task.headers) <= _SHORT:
+    if len(task.payload) + len(task.headers) <= _SHORT:
         return 0, task.payload, task.headers
     return 1, joined(task.payload, task.headers), b""
 

@@ -23,7 +23,33 @@ local function load(key)
   for i = 1, #flat, 2 do
     if flat[i + 1] ~= '' then record[flat[i]] = flat[i + 1] end
   end
+  if record.i == '=' then record.i = record.n end
   return record.s and record or nil
+end
+
+-- A hash keeps its small form as long as no field has more than 64 bytes, so that longer values stand in pieces:
+-- name, name1, name2 …
+local PIECE, PIECES = 64, 6
+local function put(fields, name, value)
+  if not value or value == '' then return end
+  if #value > PIECE * PIECES then
+    fields[#fields + 1] = name; fields[#fields + 1] = value
+    return
+  end
+  for i = 0, math.floor((#value - 1) / PIECE) do
+    fields[#fields + 1] = i == 0 and name or name..i
+    fields[#fields + 1] = string.sub(value, i * PIECE + 1, (i + 1) * PIECE)
+  end
+end
+local function whole(record, name)
+  local value = record[name]
+  if not value or #value ~= PIECE then return value or '' end
+  for i = 1, PIECES - 1 do
+    local piece = record[name..i]
+    if not piece then break end
+    value = value..piece
+  end
+  return value
 end
 
 local function split(text)
@@ -40,6 +66,17 @@ end
 local function token()
   high = math.max(last_token() + 1, now)
   return int(high)
+end
+
+-- An entry's id without the '-0' that nearly all end with: a hash keeps it as a number then.
+local function entry_id(id) return (string.gsub(id, '%-0$', '')) end
+
+-- Appends a key to a stream. The entry's id is a token: `fresh`, if that is the newest.
+local function append(stream, key, fresh)
+  local id = fresh and high and fresh == int(high) and fresh or token()
+  local added = redis.pcall('XADD', P..stream, id..'-0', 'k', key)
+  if type(added) == 'string' then return id end
+  return entry_id(call('XADD', P..stream, '*', 'k', key)) -- somebody has deleted the token's high-water mark
 end
 
 -- While a clear is under way, what becomes pending is stamped with its mark, and it passes over that.

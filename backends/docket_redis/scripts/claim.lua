@@ -23,7 +23,7 @@ local function grant(key, part, parked)
   tell_state(key, part, 'R')
   local at = #out
   out[at + 1], out[at + 2], out[at + 3], out[at + 4] = key, part.g, fields[4], part.f
-  out[at + 5], out[at + 6] = part.x and (call('GET', blob(key, part.r)) or '') or part.p or '', part.h or ''
+  out[at + 5], out[at + 6] = part.x and (call('GET', blob(key, part.r)) or '') or whole(part, 'p'), whole(part, 'h')
   out[at + 7], out[at + 8], out[at + 9], out[at + 10], out[at + 11] = part.r, part.w, int(delivery), part.a or '1', part.x or ''
   granted = granted + 1
 end
@@ -74,8 +74,10 @@ for _, fn in ipairs(fns) do
       finish(key, part, 'X', {'zw', 'cancelled'})
       for _, value in ipairs({key, fn, part.r, 'X', 'cancelled'}) do ended[#ended + 1] = value end
     elseif poison then
-      finish(key, part, 'F', {'zw', 'poison', 'ze',
-        '+granted '..part.d..' times without an end: its worker died or lost it each time'})
+      local failure = 'granted '..part.d..' times without an end: its worker died or lost it each time'
+      local outcome = {'zw', 'poison'}
+      put(outcome, 'ze', '+'..failure)
+      finish(key, part, 'F', outcome, failure)
       for _, value in ipairs({key, fn, part.r, 'F', 'poison'}) do ended[#ended + 1] = value end
     elseif part then
       local before = part.pm
@@ -140,7 +142,7 @@ local function take(fn, room)
   if #entries == 0 then return end
   for _, entry in ipairs(entries) do
     local part = load(P..'t:'..entry[2][2])
-    if part and part.i == entry[1] then grant(entry[2][2], part) end
+    if part and part.i == entry_id(entry[1]) then grant(entry[2][2], part) end
   end
   local time, number = string.match(entries[#entries][1], '(%d+)-(%d+)')
   call('XTRIM', P..'q:'..fn, 'MINID', '=', time..'-'..int(number + 1))

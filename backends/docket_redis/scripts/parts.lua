@@ -1,7 +1,7 @@
 -- A record's parts, each a hash: t:<key> live, z:<key> last, h:<key> hold. A part moves by RENAME, whole.
 --   s q pending, p parked, r running    r run  f function  g generation  w when  a attempt (1)  d delivery (0)
---   p payload  h headers  x: both are in the string d:<key>SEP<run>, because a long field costs the hash its small form
---   i entry in the stream q:<f>  b: in the sorted set b:<f>; neither: in s:<f>, or nowhere while a hold (H) lives
+--   p payload  h headers, in pieces   x: both are in the string d:<key>SEP<run>, because they are long
+--   i entry in the stream q:<f>, = for the same as n  b: in the sorted set b:<f>; neither: in s:<f>, or nowhere while a hold (H) lives
 --   o place among the released  t token  l lease end  k worker  u started  v recovery delay  c cancel requested
 --   pm permits  pl places in gates  rq request  pk parked at  pc pt pg pu progress  n entry in the index k
 --   e mark of the clear that was under way  za last acked token  Z run of the last part if it has x  gm newest generation
@@ -18,7 +18,7 @@ local function promote(fn, portion)
   local due = call('ZRANGEBYSCORE', later, '-inf', int(now), 'LIMIT', 0, portion)
   if #due == 0 then return false end
   for _, key in ipairs(due) do
-    call('HSET', P..'t:'..key, 'i', call('XADD', P..'q:'..fn, '*', 'k', key))
+    call('HSET', P..'t:'..key, 'i', append('q:'..fn, key))
   end
   call('ZREMRANGEBYRANK', later, 0, #due - 1)
   touched[fn] = true
@@ -26,9 +26,9 @@ local function promote(fn, portion)
 end
 
 -- Gives pending work its place; answers its entry in the stream, or ''.
-local function place(fn, key, due)
+local function place(fn, key, due, fresh)
   touched[fn] = true
-  if due <= now and not promote(fn, 100) then return call('XADD', P..'q:'..fn, '*', 'k', key) end
+  if due <= now and not promote(fn, 100) then return append('q:'..fn, key, fresh) end
   call('ZADD', P..'s:'..fn, int(math.max(due, now)), key)
   return ''
 end
@@ -118,10 +118,9 @@ end
 
 -- Makes a call the live part of its key. `kept`: n, za, Z, H of what the key has.
 local function bear(key, task, number, kept)
-  local fields = {
-    's', 'q', 'r', task.run, 'f', task.fn, 'g', int(number), 'w', task.when,
-    'n', kept.n or call('XADD', P..'k', '*', 'k', key),
-  }
+  local fresh = not kept.n and append('k', key)
+  local index = kept.n or fresh
+  local fields = {'s', 'q', 'r', task.run, 'f', task.fn, 'g', int(number), 'w', task.when, 'n', index}
   local function set(name, value)
     if value and value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
   end
@@ -130,17 +129,22 @@ local function bear(key, task, number, kept)
     call('SET', blob(key, task.run), task.payload)
     set('x', '1')
   else
-    set('p', task.payload); set('h', task.headers)
+    put(fields, 'p', task.payload)
+    put(fields, 'h', task.headers)
   end
   set('za', kept.za); set('Z', kept.Z); set('H', kept.H); set('e', stamp())
-  if not kept.H then set('i', place(task.fn, key, task.due)) end
+  if not kept.H then
+    local entry = place(task.fn, key, task.due, fresh)
+    set('i', entry == index and '=' or entry)
+  end
   call('HSET', P..'t:'..key, unpack(fields))
   local part = {s = 'q', r = task.run, g = int(number), w = task.when}
   tell_state(key, part, letter(part))
 end
 
--- Makes the live part the last one, or forgets it. `outcome`: flat fields. The caller has taken it out of its index.
-local function finish(key, part, state, outcome, successor)
+-- Makes the live part the last one, or forgets it. `outcome`: flat fields; `failure`: the error text that events tell.
+-- The caller has taken it out of its index.
+local function finish(key, part, state, outcome, failure, successor)
   run_ended(key, part)
   local live = P..'t:'..key
   if RETENTION > 0 then
@@ -156,8 +160,6 @@ local function finish(key, part, state, outcome, successor)
     if part.H then call('HSET', P..'h:'..key, 'gm', part.g) end
     if not successor then forget(key, part.n) end
   end
-  local failure
-  for i = 1, #outcome, 2 do if outcome[i] == 'ze' then failure = string.sub(outcome[i + 1], 2) end end
   tell_state(key, part, state, int(now), failure)
 end
 
