@@ -134,10 +134,16 @@ class PostgresBackend:
     # --- adding and taking ------------------------------------------------------------------------
 
     async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
-        return await self._finished(self._enqueuer.enqueue(tasks, on_conflict)) if tasks else []
+        return await self._finished(self._add(tasks, on_conflict, at_once=True)) if tasks else []
 
     async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
-        return await self._finished(self._enqueuer.schedule(tasks, on_conflict)) if tasks else []
+        return await self._finished(self._add(tasks, on_conflict, at_once=False)) if tasks else []
+
+    async def _add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> Sequence[Enqueued]:
+        answers = await self._enqueuer.add(tasks, on_conflict, at_once=at_once)
+        if not self._settings.notify:  # those who wait in this very instance need no notification
+            self._news.heard(None)
+        return answers
 
     async def claim(
         self,

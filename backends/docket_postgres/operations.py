@@ -284,10 +284,11 @@ async def scan(store: Store, states: AbstractSet[State], limit: int, after: str 
     """Records in the order of their keys."""
     if limit <= 0:
         return Page([], after)
-    keys: list[str] = await store.value(
+    rows = await store.fetch_slowly(
         store.sql("select docket.scan_1($1, $2, $3, $4, $5)"),
         *(store.docket, store.now(), [_CODES[state] for state in states], text(after) or "", limit + 1),
     )
+    keys: list[str] = rows[0][0]
     found = await _records(store, keys[:limit]) if keys else {}
     return Page([found[key] for key in keys[:limit] if key in found], keys[limit - 1] if len(keys) > limit else None)
 
@@ -299,7 +300,7 @@ async def _records(store: Store, keys: Sequence[str]) -> dict[str, Record]:
 
 async def counts(store: Store) -> list[FunctionCounts]:
     """How many live tasks each function has."""
-    rows = await store.fetch(store.sql(_COUNTS), store.docket, store.now())
+    rows = await store.fetch_slowly(store.sql(_COUNTS), store.docket, store.now())
     return [FunctionCounts(*row) for row in rows]
 
 

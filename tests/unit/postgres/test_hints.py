@@ -65,9 +65,11 @@ async def test_an_idle_worker_sends_at_most_two_statements_a_second(
     sent: list[str] = []
     fetch = Connections.fetch
 
-    async def counted(self: Connections, sql: str, *arguments: object) -> Sequence[Sequence[object]]:
+    async def counted(
+        self: Connections, sql: str, *arguments: object, patience: float = 1.0
+    ) -> Sequence[Sequence[object]]:
         sent.append(sql)
-        return await fetch(self, sql, *arguments)
+        return await fetch(self, sql, *arguments, patience=patience)
 
     monkeypatch.setattr(Connections, "fetch", counted)
     async with open_backend(database, "idle") as backend, backend.strikes() as strikes:
