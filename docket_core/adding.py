@@ -13,9 +13,9 @@ from docket_core.backend.kit import check_label, check_size
 from docket_core.backend.model import Enqueued, OnConflict, Task
 from docket_core.backend.protocol import Enqueuer
 from docket_core.codec import CodecContext, encode_call, encode_headers
-from docket_core.errors import DocketError
+from docket_core.errors import ConfigurationError, DocketError
 from docket_core.execution import Disposition, Execution
-from docket_core.functions import AnyFunction
+from docket_core.functions import AnyFunction, placeholder
 
 if TYPE_CHECKING:
     from docket_core.docket import Docket
@@ -213,25 +213,17 @@ class Adder(ABC):
         executions: list[Execution] = []
         tasks: list[tuple[Execution, Task]] = []
         for call in calls:
-            execution = Execution(
-                docket,
-                docket.functions.described(call.function_name).function,
-                call.args,
-                call.kwargs,
-                call.key,
-                call.when,
-                function_name=call.function_name,
-            )
+            name = call.function_name
+            function = docket.tasks.get(name) or placeholder(name)
+            execution = Execution(docket, function, call.args, call.kwargs, call.key, function_name=name)
             executions.append(execution)
-            if docket.strike_list.in_effect and self._is_struck(execution):
-                continue
-            if on_conflict is OnConflict.REPLACE and call.key is None:
-                execution.refuse("a call for replace_many needs a key")
-                continue
             try:
-                tasks.append((execution, self._task(execution)))
-            except DocketError as error:
-                execution.refuse(str(error))
+                execution.when = call.when
+                self._check(call, on_conflict)
+                if not (docket.strike_list.in_effect and self._is_struck(execution)):
+                    tasks.append((execution, self._task(execution)))
+            except (DocketError, ValueError, TypeError, KeyError) as error:
+                execution.refuse(str(error.args[0]) if isinstance(error, KeyError) else str(error))
         for start in range(0, len(tasks), MANY):
             portion = tasks[start : start + MANY]
             replies = await self._enqueue_many([task for _, task in portion], on_conflict)
@@ -239,6 +231,12 @@ class Adder(ABC):
                 execution.accepted(reply)
                 self._count(execution, on_conflict)
         return executions
+
+    def _check(self, call: TaskCall, on_conflict: OnConflict) -> None:
+        """Refuse what may be wrong with a call that was made by hand, or for another docket."""
+        self.docket.functions.described(call.function_name).check_call(call.args, call.kwargs)
+        if on_conflict is OnConflict.REPLACE and call.key is None:
+            raise ConfigurationError("a call for replace_many needs a key")
 
 
 async def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> list[Enqueued]:

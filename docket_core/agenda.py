@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, overload
 
 from docket_core.adding import TaskCall
-from docket_core.backend.clock import from_micros
 from docket_core.docket import Docket
 from docket_core.execution import Execution
 from docket_core.functions import AnyFunction
@@ -67,7 +66,7 @@ class Agenda:
         Args:
             docket: where to.
             over: how long the stretch is.
-            start: an aware datetime; None is now.
+            start: an aware datetime; None is the store's now.
             jitter: move each time by a random amount of up to this, either way, but not before `start`.
 
         Raises:
@@ -80,11 +79,11 @@ class Agenda:
             raise ValueError(f"a jitter is not negative, as {jitter} is")
         if start is not None and start.tzinfo is None:
             raise ValueError(f"{start!r} has no time zone; use an aware datetime, such as datetime.now(UTC)")
-        first = start.astimezone(UTC) if start is not None else from_micros(docket.clock.now())
         calls: list[TaskCall] = []
         for position, (function, args, kwargs, key) in enumerate(self._calls):
-            when = first + over * (position / max(1, len(self._calls) - 1))
+            delay = over * (position / max(1, len(self._calls) - 1))
             if jitter is not None:
-                when = max(first, when + jitter * random.uniform(-1, 1))
+                delay = max(timedelta(0), delay + jitter * random.uniform(-1, 1))
+            when = delay if start is None else start.astimezone(UTC) + delay
             calls.append(docket.call(function, when=when, key=key)(*args, **kwargs))
         return await docket.add_many(calls)

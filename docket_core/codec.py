@@ -8,7 +8,7 @@ worker reads this file.
 import json
 import pickle
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 import cloudpickle  # type: ignore[import-untyped, unused-ignore]
@@ -17,6 +17,7 @@ from docket_core.backend.kit import MAX_ERROR_BYTES
 from docket_core.errors import CodecError, PayloadRefused, Undecodable, Unserializable
 
 _dumps = cast("Callable[[object], bytes]", getattr(cloudpickle, "dumps"))  # noqa: B009 - it is untyped
+_JSON = frozenset({int, str, float, bool, type(None)})
 _PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 
 
@@ -66,14 +67,14 @@ def _is_plain(value: object) -> bool:
     """Whether pickle alone gives what cloudpickle would: a call of plain values, or one such value."""
     if type(value) in _PLAIN:
         return True
-    if type(value) is not tuple:
+    if type(value) not in (tuple, list):
         return False
-    for part in cast("tuple[object, ...]", value):
+    for part in cast("Sequence[object]", value):
         if type(part) is dict:
             if not all(type(item) in _PLAIN for item in cast("dict[str, object]", part).values()):
                 return False
-        elif type(part) is tuple:
-            if not all(type(item) in _PLAIN for item in cast("tuple[object, ...]", part)):
+        elif type(part) in (tuple, list):
+            if not all(type(item) in _PLAIN for item in cast("Sequence[object]", part)):
                 return False
         elif type(part) not in _PLAIN:
             return False
@@ -89,6 +90,7 @@ class JsonCodec:
     name = "json"
 
     def encode(self, value: object, context: CodecContext) -> bytes:
+        _check_json(value)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
     def decode(self, data: bytes, context: CodecContext) -> object:
@@ -98,13 +100,27 @@ class JsonCodec:
             raise PayloadRefused(f"these bytes are no JSON, and the docket takes nothing else: {error}") from error
 
 
+def _check_json(value: object) -> None:
+    """Raises TypeError for what would come back as something else."""
+    if type(value) is list:
+        for item in cast("list[object]", value):
+            _check_json(item)
+    elif type(value) is dict:
+        for key, item in cast("dict[object, object]", value).items():
+            if type(key) is not str:
+                raise TypeError(f"JSON has no keys but text, and {key!r} is a {type(key).__name__}")
+            _check_json(item)
+    elif type(value) not in _JSON:
+        raise TypeError(f"JSON has no {type(value).__name__}")
+
+
 def encode_call(codec: Codec, context: CodecContext, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
     """The arguments of a call as bytes.
 
     Raises:
         Unserializable: an argument cannot be encoded; nothing was written.
     """
-    return _encode(codec, (args, dict(kwargs)), context, f"the arguments of {context.function}")
+    return _encode(codec, [list(args), dict(kwargs)], context, f"the arguments of {context.function}")
 
 
 def decode_call(codec: Codec, context: CodecContext, data: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -150,7 +166,7 @@ def encode_exception(codec: Codec, context: CodecContext, error: BaseException, 
         return None  # raising it where somebody waits would end more than that wait
     try:
         data = codec.encode(error, context)
-    except Exception:  # noqa: BLE001 - whatever a user's class does here, the text tells of the failure
+    except BaseException:  # noqa: BLE001 - whatever a user's class does here, the text tells of the failure
         return None
     return data if len(data) <= limit else None
 
@@ -161,7 +177,7 @@ def decode_exception(codec: Codec, context: CodecContext, data: bytes | None) ->
         return None
     try:
         value = codec.decode(data, context)
-    except Exception:  # noqa: BLE001 - its class may be missing here, or refuse to be made; the text remains
+    except BaseException:  # noqa: BLE001 - its class may be missing here, or refuse to be made; the text remains
         return None
     return value if isinstance(value, Exception) else None
 
@@ -236,7 +252,7 @@ def _encode(codec: Codec, value: object, context: CodecContext, what: str) -> by
         return codec.encode(value, context)
     except CodecError:
         raise
-    except Exception as error:
+    except BaseException as error:  # a user's class may raise anything at all
         raise Unserializable(f"{what} cannot be encoded by the {codec.name} codec: {exception_line(error)}") from error
 
 

@@ -90,7 +90,7 @@ class Docket(Adder):
         self._backend: Backend | None = None
         self._stack: AsyncExitStack | None = None
         self._strike_list = StrikeList(name=name)
-        self.results = ResultStorage(result_storage, name, execution_ttl) if result_storage is not None else None
+        self.results = ResultStorage(result_storage, name, execution_ttl) if result_storage and execution_ttl else None
         self.outcomes = Outcomes(self)
         self._adds = Batcher[tuple[Task, OnConflict], Enqueued](self._send_adds)
         self._cancels = Batcher[str, CancelReply](self._send_cancels)
@@ -250,8 +250,11 @@ class Docket(Adder):
         if last is None or last.state is not State.FAILED:
             raise KeyError(f"no failed task is kept under {key!r}")
         execution = execution_of(self, key, last)
+        if self.strike_list.in_effect and self._is_struck(execution):
+            return execution
         task = Task(key, last.function, last.payload, execution.new_run(), last.headers)
         execution.accepted(await self._enqueue(task, OnConflict.KEEP))
+        self._count(execution, OnConflict.KEEP)
         return execution
 
     async def strike(

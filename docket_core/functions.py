@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from uncalled_for import Dependency, get_annotation_dependencies, get_dependency_parameters, validate_dependencies
 
@@ -12,6 +12,15 @@ from docket_core.backend.kit import check_label
 from docket_core.errors import ConfigurationError
 
 AnyFunction = Callable[..., Any]
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """A dependency that not every function may declare."""
+
+    def check_declared(self, name: str, signature: inspect.Signature, parameter: str | None) -> None:
+        """Raises ValueError if it cannot work on this function; `parameter` is the one it is annotated on."""
+        ...
 
 
 class TaskFunction:
@@ -44,6 +53,10 @@ class TaskFunction:
             and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
             and p.name not in self.dependencies
         )
+        for parameter, declared in [(None, self.dependencies.values()), *self.annotated.items()]:
+            for dependency in declared:
+                if isinstance(dependency, Particular):
+                    dependency.check_declared(name, self.signature, parameter)
         self._open = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
     @cached_property
@@ -110,6 +123,8 @@ class FunctionTable:
         self.tasks = tasks
         self._described: dict[str, TaskFunction] = {}
         self._names: frozenset[str] = frozenset()
+        self.watchers: set[Callable[[], None]] = set()
+        """Called when a function has become known."""
 
     def register(self, function: AnyFunction, names: Iterable[str] | None = None) -> TaskFunction:
         """Make `function` known under its own name, or under `names`.
@@ -129,6 +144,9 @@ class FunctionTable:
         for task in described:
             self.tasks[task.name] = function
             self._described[task.name] = task
+        if described:
+            for watcher in list(self.watchers):
+                watcher()
         return self.described(chosen[0])
 
     def described(self, name: str) -> TaskFunction:
@@ -179,3 +197,16 @@ def _same(known: AnyFunction, function: AnyFunction) -> bool:
 
 def _place(function: AnyFunction) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"
+
+
+def placeholder(name: str) -> "_Placeholder":
+    """Stands for a function that is not registered here."""
+    return _Placeholder(name)
+
+
+class _Placeholder:
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    async def __call__(self, *args: object, **kwargs: object) -> None:
+        raise KeyError(f"no function is registered as {self.__name__!r}")

@@ -11,6 +11,7 @@ from docket_core.backend.states import PENDING, State
 from docket_core.codec import CodecContext, decode_call, decode_headers
 from docket_core.errors import CodecError
 from docket_core.execution import Execution
+from docket_core.functions import placeholder
 
 if TYPE_CHECKING:
     from docket_core.docket import Docket
@@ -140,16 +141,3 @@ def _fill(docket: "Docket", key: str, part: Live | Last | Hold, kind: type[E]) -
         )
     )
     return execution
-
-
-def placeholder(name: str) -> "_Placeholder":
-    """Stands for a function that is not registered here."""
-    return _Placeholder(name)
-
-
-class _Placeholder:
-    def __init__(self, name: str) -> None:
-        self.__name__ = name
-
-    async def __call__(self, *args: object, **kwargs: object) -> None:
-        raise KeyError(f"no function is registered as {self.__name__!r}")

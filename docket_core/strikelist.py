@@ -3,11 +3,14 @@
 import asyncio
 import enum
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
+from uuid import UUID
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff, sleep
@@ -74,15 +77,17 @@ class Strike:
     def encode(self) -> tuple[str, bytes]:
         """The rule's identity, the same for equal rules, and the instruction as bytes."""
         data = encode_instruction((self.function, self.parameter, self.operator.value, self.value))
-        return hashlib.sha256(data).hexdigest()[:32], data
+        value = repr(self.value).encode(errors="surrogatepass") if _shows_itself(self.value) else data
+        rule = repr((self.function, self.parameter, self.operator.value)).encode(errors="surrogatepass")
+        return hashlib.sha256(rule + b"\0" + value).hexdigest()[:32], data
 
     @staticmethod
     def decode(data: bytes) -> "Strike":
         """Raises CodecError, ValueError or TypeError for bytes that are no strike."""
         function, parameter, operator, value = decode_instruction(data)
-        return Strike(
-            cast("str | None", function), cast("str | None", parameter), Operator(cast("str", operator)), value
-        )
+        if not isinstance(function, str | None) or not isinstance(parameter, str | None):
+            raise TypeError("a strike names its function and its parameter by text")
+        return Strike(function, parameter, Operator(cast("str", operator)), value)
 
 
 @dataclass(frozen=True)
@@ -192,9 +197,14 @@ class StrikeList:
         """Record an instruction for all, and follow it here at once."""
         strike = instruction.strike if isinstance(instruction, Restore) else instruction
         rule_id, data = strike.encode()
-        if self._backend is not None:
-            await self._backend.strike(rule_id, None if isinstance(instruction, Restore) else data)
-        self.update(instruction)
+        before = self._rules.get(rule_id)
+        self.update(instruction)  # first, so that what the store tells later, in its own order, has the last word
+        try:
+            if self._backend is not None:
+                await self._backend.strike(rule_id, None if isinstance(instruction, Restore) else data)
+        except BaseException:
+            self.update(Restore(strike) if before is None else before)
+            raise
 
     def update(self, instruction: Instruction) -> None:
         """Follow an instruction here only."""
@@ -295,6 +305,13 @@ class StrikeList:
         except (CodecError, ValueError, TypeError) as error:
             self.undecodable += 1
             logger.warning("skipped a strike that cannot be read: %s", error)
+
+
+def _shows_itself(value: object) -> bool:
+    """Whether equal values of this type have the same `repr` in every process, which their pickles need not have."""
+    if type(value) in (tuple, list):
+        return all(_shows_itself(item) for item in cast("Sequence[object]", value))
+    return value is None or isinstance(value, int | float | str | bytes | datetime | timedelta | Decimal | UUID)
 
 
 def _strike(

@@ -2,14 +2,14 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from docket_core.backend.clock import Handle, ManualClock, Micros, background
+from docket_core.backend.clock import Handle, ManualClock, Micros, background, guarding, to_micros
 from docket_core.backend.states import PENDING
 from docket_core.backend.watch import TELEMETRY, Watch, Watcher
 from docket_core.docket import Docket
@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-_TURNS = 12
-"""So many turns of the event loop without anything new, and all is idle."""
+_QUIET_TURNS = 3
+"""So many turns of the event loop in a row with nothing else to run, and all is idle."""
 _PAGE = 1000
 
 
@@ -120,8 +120,9 @@ class AutoClock(ManualClock):
     `async with AutoClock(start) as clock, Docket(url="memory://test", clock=clock) as docket: …`
 
     It belongs to the event loop that it is entered on, and to dockets in this process on memory or SQLite. Idle means:
-    no operation on the store is under way, and the event loop has turned a few times without anything new. What waits
-    for something outside the loop (a thread, a socket) looks idle; give `settle` for that.
+    no operation on the store is under way, and nothing on the event loop is ready to run. A task that waits for
+    something outside the loop (a thread, a socket, real time) looks idle; give `settle` for that. On the way to the
+    next thing to do the clock stops wherever a lease is to be renewed.
 
     Args:
         start: the first moment.
@@ -138,11 +139,11 @@ class AutoClock(ManualClock):
     ) -> None:
         super().__init__(start)
         self._settle = settle
-        self._until = None if until is None else ManualClock(until).now()
-        self._foreground: list[tuple[Micros, int, Handle]] = []
-        self._numbers = count()
-        self._cancelled: set[int] = set()
+        self._until = None if until is None else to_micros(until)
+        self._foreground = _Timers()
+        self._guards = _Timers()
         self._under_way = 0
+        self._changes = 0
         self._news = asyncio.Event()
         self._mover: asyncio.Task[None] | None = None
 
@@ -162,10 +163,9 @@ class AutoClock(ManualClock):
         handle = super().call_at(when, callback)
         if background.get():
             return handle
-        number = next(self._numbers)
-        heapq.heappush(self._foreground, (when, number, handle))
-        self._news.set()
-        return _Handle(handle, self._cancelled, number)
+        timers = self._guards if guarding.get() else self._foreground
+        self._changed()
+        return timers.add(when, handle)
 
     def watcher(self, docket: str) -> Watcher:
         """Lets the clock know of every operation on the store."""
@@ -174,58 +174,87 @@ class AutoClock(ManualClock):
     def began(self) -> None:
         """An operation is under way."""
         self._under_way += 1
-        self._news.set()
+        self._changed()
 
     def ended(self) -> None:
         """It has ended."""
         self._under_way -= 1
+        self._changed()
+
+    def _changed(self) -> None:
+        self._changes += 1
         self._news.set()
 
     async def _move(self) -> None:
         while True:
             await self._idle()
-            due = self._next_foreground()
+            now = self.now()
+            due = self._foreground.after(now)
             if due is None or (self._until is not None and due > self._until):
-                await self._news.wait()
-            else:
-                self.set(max(due, self.now()))
+                await self._more()
+                continue
+            guard = self._guards.after(now)
+            self.set(due if guard is None else min(due, guard))
 
     async def _idle(self) -> None:
-        """Return once nothing has happened for a while."""
+        """Return once nothing is ready to run and nothing is under way."""
         quiet = 0
-        while quiet < _TURNS or self._under_way:
-            self._news.clear()
+        settled = -1
+        while True:
             if self._under_way:
-                await self._news.wait()
-            elif quiet == _TURNS - 1 and self._settle:
-                await asyncio.sleep(self._settle)
-            else:
-                await asyncio.sleep(0)
-            quiet = 0 if self._news.is_set() else quiet + 1
+                await self._more()
+            await asyncio.sleep(0)  # everything else that is ready has its turn, and the selector is asked
+            quiet = 0 if self._under_way or _others_are_ready() else quiet + 1
+            if quiet < _QUIET_TURNS:
+                continue
+            if not self._settle or settled == self._changes:
+                return
+            settled = self._changes
+            await asyncio.sleep(self._settle)
+            quiet = 0
 
-    def _next_foreground(self) -> Micros | None:
-        while self._foreground:
-            when, number, _ = self._foreground[0]
-            if number not in self._cancelled and when > self.now():
-                return when
-            heapq.heappop(self._foreground)
-            self._cancelled.discard(number)
-        return None
+    async def _more(self) -> None:
+        self._news.clear()
+        await self._news.wait()
 
 
-class _Handle:
+def _others_are_ready() -> bool:
+    """Whether the running loop has callbacks to run beside the caller; where it does not say, a few turns must do."""
+    ready: Sequence[object] = getattr(asyncio.get_running_loop(), "_ready", ())
+    return len(ready) > 0
+
+
+class _Timers:
+    """Calls that the clock moves for, by their time."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[Micros, int, _Timer]] = []
+        self._numbers = count()
+
+    def add(self, when: Micros, handle: Handle) -> "_Timer":
+        timer = _Timer(handle)
+        heapq.heappush(self._heap, (when, next(self._numbers), timer))
+        return timer
+
+    def after(self, now: Micros) -> Micros | None:
+        """The earliest that is later than `now` and was not called off."""
+        while self._heap and (self._heap[0][2].cancelled or self._heap[0][0] <= now):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+
+class _Timer:
     """Remembers that a call was called off, so that the clock does not move for it."""
 
-    __slots__ = ("_cancelled", "_handle", "_number")
+    __slots__ = ("_handle", "cancelled")
 
-    def __init__(self, handle: Handle, cancelled: set[int], number: int) -> None:
+    def __init__(self, handle: Handle) -> None:
         self._handle = handle
-        self._cancelled = cancelled
-        self._number = number
+        self.cancelled = False
 
     def cancel(self) -> None:
         self._handle.cancel()
-        self._cancelled.add(self._number)
+        self.cancelled = True
 
 
 class _Busy(Watch):

@@ -219,6 +219,7 @@ class PostgresBackend:
 
         reader, channel = StrikeReader(read, self._hints.connected.is_set), self._settings.channel + "s"
         await self._hints.listen(channel, reader.heard)
+        reader.started = True
         try:
             yield aiter(reader)
         finally:

@@ -21,7 +21,7 @@ class PostgresEnqueuer:
         self._settings = settings
         self._max_payload = max_payload
         self._now = now
-        self._sql = f'select * from "{settings.schema}".enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'  # noqa: S608 - a checked name
+        self._sql = f'select * from "{settings.schema}".enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'
 
     async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
         """Make tasks ready now."""

@@ -30,6 +30,7 @@ _PINS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
+    "enable_sort": "off",
     "lock_timeout": "3000",
 }
 
@@ -131,7 +132,7 @@ do $$ declare f regprocedure; begin
 {pins}
   end loop;
 end $$;
-"""  # noqa: S608 - a checked name
+"""
 
 
 def _mark(schema: str) -> str:
@@ -139,4 +140,4 @@ def _mark(schema: str) -> str:
 insert into "{schema}".version as v (version, compatible) values ({VERSION}, {COMPATIBLE})
   on conflict (one) do update set version = excluded.version, compatible = excluded.compatible
   where v.version < excluded.version;
-"""  # noqa: S608 - a checked name
+"""

@@ -69,9 +69,22 @@ class SystemClock:
 
 SYSTEM_CLOCK = SystemClock()
 
+
+def stopwatch(clock: Clock) -> Callable[[], timedelta]:
+    """Start to measure; what is answered tells how long it has been, though this machine's time is set meanwhile."""
+    if isinstance(clock, SystemClock):
+        began = time.perf_counter()
+        return lambda: timedelta(seconds=time.perf_counter() - began)
+    start = clock.now()
+    return lambda: timedelta(microseconds=clock.now() - start)
+
+
 background: ContextVar[bool] = ContextVar("docket_core_background", default=False)
 """True where timers only guard or tidy up (heartbeats, safety nets): a clock that moves by itself does not move for
 them, and they fire when it has moved for another reason."""
+guarding: ContextVar[bool] = ContextVar("docket_core_guarding", default=False)
+"""True where timers guard something that must not be passed over (renewals of leases that are held): a clock that moves
+by itself does not move for them, but stops at each when it moves for another reason."""
 
 
 class ManualClock:

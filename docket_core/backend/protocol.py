@@ -178,7 +178,8 @@ class Backend(Enqueuer, Protocol):
     async def cancel(self, keys: Sequence[str]) -> Sequence[CancelReply]:
         """End pending tasks as CANCELLED, and ask running ones to stop.
 
-        With a hold: a pending newer one is cancelled and the hold asked to stop, answered CANCELLED.
+        With a hold: a pending newer one is cancelled and the hold asked to stop, answered CANCELLED; a hold alone is
+        asked, answered REQUESTED.
         """
         ...
 
@@ -204,13 +205,14 @@ class Backend(Enqueuer, Protocol):
           parked task; else GRANTED if the gate has more free permits than tasks parked in front (of those with an
           earlier place); LAPSED instead if the holder's own had expired; else DENIED.
         - The newest request's limit is the gate's.
+        - A permit that a claim took for a parked task is not extended by a denial: it lives with the lease.
         - An expired permit counts for nothing; it is remembered as LAPSED while its run is live.
         - A granted group gives up the places in gates that its task had: its body runs now.
         """
         ...
 
     async def release(self, requests: Sequence[PermitRequest]) -> Sequence[Released]:
-        """Give permits back before they expire."""
+        """Give permits back before they expire. A hold's claim is not current: it gives none back."""
         ...
 
     async def progress(self, updates: Sequence[ProgressUpdate]) -> Sequence[ProgressReply]:

@@ -2,6 +2,7 @@
 
 import abc
 import hashlib
+import inspect
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -61,6 +62,21 @@ class Admission(Dependency["Admission"], abc.ABC):
             gate = f"{gate}:{argument}={value_text(execution.get_argument(argument))}"
         return self.permit(claim, shorten(gate))
 
+    def check_declared(self, name: str, signature: inspect.Signature, parameter: str | None) -> None:
+        """Refuse a limit on a parameter that the function has not.
+
+        Raises:
+            ConfigurationError: it names the parameter.
+        """
+        parameters = signature.parameters.values()
+        if self.argument is None or any(known.kind is known.VAR_KEYWORD for known in parameters):
+            return
+        if self.argument not in signature.parameters:
+            raise ConfigurationError(
+                f"{type(self).__name__} on {name} counts per value of {self.argument!r}, but {name}{signature} "
+                f"has no such parameter"
+            )
+
     async def __aenter__(self) -> Self:
         if not any(declared is self for declared in current_execution.get().task.all_dependencies()):
             raise ConfigurationError(
@@ -71,8 +87,16 @@ class Admission(Dependency["Admission"], abc.ABC):
 
 
 def value_text(value: Any) -> str:
-    """A value as part of a gate's name: equal values have equal texts."""
-    return shorten(value if isinstance(value, str) else repr(value), _LONGEST_VALUE)
+    """A value as part of a gate's name: equal values have equal texts, in every process.
+
+    Raises:
+        ConfigurationError: the value does not show what it is.
+    """
+    if type(value).__repr__ is object.__repr__:
+        raise ConfigurationError(
+            f"a limit per value needs values that show what they are: give {type(value).__name__} a __repr__"
+        )
+    return shorten(repr(value), _LONGEST_VALUE)
 
 
 def shorten(text: str, longest: int = 1024) -> str:
@@ -194,6 +218,7 @@ class Debounce(Admission):
         ValueError: a time that is not positive.
     """
 
+    single = True
     kind = "debounce"
     parks = False
     settles = True

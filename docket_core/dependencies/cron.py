@@ -1,5 +1,6 @@
 """Tasks by the calendar."""
 
+from copy import copy
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,12 @@ class Cron(Perpetual):
         return self.next_after(now)
 
     def _copy(self) -> "Cron":
-        return Cron(self.expression, self.automatic, self.tz)
+        same = copy(self)  # without reading the expression again
+        same._arguments = same._due = None
+        same._cancelled = False
+        return same
 
     def _next(self, execution: "Execution", outcome: TaskOutcome) -> datetime | timedelta:
-        del outcome
-        # never the time that this run was for, though the store's clock may be ahead of this machine's
-        return self.next_after(max(from_micros(execution.docket.clock.now()), execution.when))
+        # by the store's clock, which claimed it, and never the time that this run was for
+        begun = execution.started_at or from_micros(execution.docket.clock.now())
+        return self.next_after(max(begun + outcome.duration, execution.when))

@@ -36,6 +36,10 @@ class Timeout(Runtime["Timeout"]):
     async def __aenter__(self) -> "Timeout":
         return Timeout(self.base)
 
+    def bind_to_parameter(self, name: str, value: Any) -> "Timeout":
+        """In an annotation it is the run's own as well."""
+        return Timeout(self.base)
+
     def start(self) -> None:
         """Let the time run from now; the worker does so before the body."""
         self._deadline = self._now() + to_micros(self.base)

@@ -6,7 +6,7 @@ from docket_core.backend.kit import backoff, sleep
 from docket_core.backend.model import Ack, Permit, PermitRequest, PermitStatus, Released
 from docket_core.batching import Batcher
 from docket_core.dependencies.admission import Admission
-from docket_core.errors import BackendError
+from docket_core.errors import BackendError, InvalidKey
 from docket_core.execution import Execution
 from docket_core.functions import TaskFunction
 from docket_core.worker.run import Run
@@ -64,8 +64,10 @@ class Admissions:
 
     async def _judge(self, run: Run, asked: list[tuple[Admission, PermitRequest]], permits: list[Permit]) -> None:
         status = permits[0].status
-        if status in (PermitStatus.LOST, PermitStatus.REFUSED):
-            run.superseded = status is PermitStatus.LOST
+        if any(permit.status is PermitStatus.REFUSED for permit in permits):
+            raise InvalidKey(f"the store takes no gates of these names: {[request.gate.name for _, request in asked]}")
+        if status is PermitStatus.LOST:
+            run.superseded = True
             raise Denied("its claim is not current", Ack.release(run.claim))
         if status is PermitStatus.DENIED:
             admission, request = next(pair for pair in asked if pair[1].gate.name == permits[0].gate)
@@ -73,7 +75,9 @@ class Admissions:
         for (admission, request), permit in zip(asked, permits, strict=True):
             if not admission.settles:
                 continue
-            if permit.status is not PermitStatus.LAPSED:
+            # granted anew though it was claimed before: its time to settle was over, and the worker was lost
+            settled = permit.status is PermitStatus.GRANTED and run.claim.delivery > 1
+            if permit.status is not PermitStatus.LAPSED and not settled:
                 await self._give_back([other for _, other in asked if other is not request])
                 raise Denied(admission.kind, Ack.postpone(run.claim, when=permit.until))
             await self._give_back([request])

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Micros, background
+from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Micros, background, guarding
 from docket_core.backend.kit import sleep
 from docket_core.backend.model import Renewal
 from docket_core.backend.protocol import Backend
@@ -126,8 +126,9 @@ class LeaseKeeper:
             await self._sleep()
 
     async def _sleep(self) -> None:
-        """Until it is time to renew. For idle hours a clock that moves by itself need not move."""
+        """Until it is time to renew. A clock that moves by itself stops for that, but does not move for it."""
         background.set(not self._runs)
+        guarding.set(bool(self._runs))
         await sleep(self._clock, self._interval)
 
     async def _renew_all(self, backend: Backend) -> None:

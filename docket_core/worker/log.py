@@ -1,7 +1,6 @@
 """What a worker logs of its tasks."""
 
 import logging
-import time
 from datetime import timedelta
 
 from docket_core.backend.clock import SECOND
@@ -20,13 +19,12 @@ def log_start(execution: Execution, claim: Claim) -> None:
         logger.info("↪ [%s] %s{%s}%s", _seconds(late), execution.call_repr(), execution.key, again)
 
 
-def log_end(execution: Execution, how: str, since: float | timedelta, error: BaseException | None = None) -> None:
+def log_end(execution: Execution, how: str, duration: timedelta, error: BaseException | None = None) -> None:
     """A task has ended: how long it took, and how."""
     level = logging.ERROR if error is not None else logging.INFO
     if logger.isEnabledFor(level):
-        seconds = since.total_seconds() if isinstance(since, timedelta) else time.perf_counter() - since
         message = "↩ [%s] %s{%s} %s"
-        parts = (_seconds(seconds), execution.call_repr(), execution.key, how)
+        parts = (_seconds(duration.total_seconds()), execution.call_repr(), execution.key, how)
         logger.log(level, message, *parts, exc_info=error)
 
 

@@ -1,17 +1,16 @@
 """From one claim to exactly one ack. Does no I/O of its own; what it awaits is the user's."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from uncalled_for import FailedDependency, resolved_dependencies
+from uncalled_for import Dependency, FailedDependency, resolved_dependencies
 
 from docket_core import instrumentation
-from docket_core.backend.clock import SECOND, to_micros
+from docket_core.backend.clock import SECOND, stopwatch, to_micros
 from docket_core.backend.model import Ack
 from docket_core.codec import (
     CodecContext,
@@ -98,7 +97,7 @@ class Runner:
             return ack
 
     async def _run(self, run: Run, execution: Execution, task: TaskFunction) -> Ack:
-        started = time.perf_counter()
+        elapsed = stopwatch(self._docket.clock)
         handlers: dict[str, Any] = {}
         blocked: AdmissionBlocked | None = None
         reason: str | None = None
@@ -109,7 +108,7 @@ class Runner:
         except asyncio.CancelledError:
             stopped = run.stopped or self._stopped_from_outside()
             if stopped is Stop.CANCELLED:
-                log_end(execution, "cancelled", started)
+                log_end(execution, "cancelled", elapsed())
                 return Ack.cancel(run.claim, "cancelled")
             if stopped is not None:
                 return Ack.release(run.claim)
@@ -123,7 +122,7 @@ class Runner:
             blocked = block
         except BaseException as raised:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its own outcome
             error = raised
-        duration = timedelta(seconds=time.perf_counter() - started)
+        duration = elapsed()
         if blocked is not None and blocked.reschedule:
             return self._blocked(run, execution, blocked)
         data: bytes | None = None
@@ -216,7 +215,7 @@ class Runner:
         async with self._worker.around() as around:
             _raise_failed(around)
             async with resolved_dependencies(task.function, given) as resolved:
-                for value in (*resolved.values(), *around.values()):
+                for value in (*resolved.values(), *_bound(task, {**resolved, **given}), *around.values()):
                     _note_handler(value, handlers)
                 _raise_failed(resolved)
                 return await self._call_with(execution, task, handlers, given, resolved)
@@ -303,6 +302,15 @@ class Runner:
         task = asyncio.current_task()
         cancelled = task is not None and task.cancelling() > 0
         return Stop.SHUTDOWN if cancelled and self._worker.is_leaving() else None
+
+
+def _bound(task: TaskFunction, values: Mapping[str, Any]) -> list[Dependency[Any]]:
+    """The dependencies in annotations, each bound to its parameter."""
+    return [
+        dependency.bind_to_parameter(name, values.get(name))
+        for name, dependencies in task.annotated.items()
+        for dependency in dependencies
+    ]
 
 
 def _call_in_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

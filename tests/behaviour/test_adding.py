@@ -115,7 +115,7 @@ async def test_one_item_of_many_that_is_refused_harms_no_other(docket: Docket) -
             docket.call(note)(open),  # type: ignore[arg-type]
             docket.call(note)("x" * (1 << 20)),
             docket.call(note, when=HOUR)("fine too"),
-            docket.call(note)((n for n in range(3))),
+            docket.call(note)(n for n in range(3)),
         ]
     )
     dispositions = [execution.disposition for execution in executions]

@@ -12,11 +12,14 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
+
+import asyncpg
 
 URL_VARIABLE = "DOCKET_TEST_POSTGRES_URL"
 _NOBODY = 65534
@@ -176,6 +179,21 @@ def shared_postgres_url(version: str = "16") -> str:
     server = PostgresServer(version).__enter__()
     atexit.register(server.close)
     return server.url()
+
+
+def closing_connections(url: str) -> Callable[[], Awaitable[None]]:
+    """What ends every session of docket's on that server, in the middle of whatever it does."""
+
+    async def disrupt() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'docket%'"
+            )
+        finally:
+            await connection.close()
+
+    return disrupt
 
 
 def _free_port() -> int:
