@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from docket_core.backend.capabilities import Capabilities
 from docket_core.backend.registry import open_backend
+from tests.support.servers import redis
 
 _numbers = count()
 
@@ -39,6 +40,7 @@ class Store:
 STORES = [
     Store(Address("memory", lambda folder: f"memory://test-{next(_numbers)}")),
     Store(Address("sqlite", lambda folder: f"sqlite:///{folder}/docket.db")),
+    Store(Address("redis", lambda folder: f"{redis.shared_url('6.2')}/{next(_numbers)}")),
 ]
 """All of them."""
 SHARED = [store for store in STORES if store.capabilities.distributed]
