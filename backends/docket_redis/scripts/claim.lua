@@ -123,7 +123,7 @@ local function wake_gate(gate)
 end
 local looked, seen = 0, {}
 for _, fn in ipairs(fns) do
-  if granted >= limit or looked >= 64 then break end
+  if (granted > 0 and granted >= limit) or looked >= 64 then break end -- with limit 0 it still learns when they are free
   for _, gate in ipairs(call('ZRANGEBYSCORE', P..'pw:'..fn, '-inf', NOW, 'LIMIT', 0, 64 - looked)) do
     if not seen[gate] then
       seen[gate] = true
