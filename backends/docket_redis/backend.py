@@ -89,6 +89,7 @@ class RedisBackend:
         return f"<RedisBackend {self.url} docket {self.name!r}>"
 
     async def __aenter__(self) -> Self:
+        self._client.reopen()
         try:
             durability = await check_server(self._client, self.url)
         except BaseException:

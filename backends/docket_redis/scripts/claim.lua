@@ -98,23 +98,29 @@ local function wake_gate(gate)
   expire_permits(gate)
   local free, waiting = free_permits(gate), call('SMEMBERS', P..'pf:'..gate)
   while free > 0 and granted < limit do
-    local oldest, key
+    local oldest, key, of
     for _, fn in ipairs(waiting) do
       if any or asked[fn] then
         local first = call('ZRANGE', P..'p:'..gate..SEP..fn, 0, 0, 'WITHSCORES')
-        if first[2] and (not oldest or tonumber(first[2]) < oldest) then oldest, key = tonumber(first[2]), first[1] end
+        if first[2] and (not oldest or tonumber(first[2]) < oldest) then
+          oldest, key, of = tonumber(first[2]), first[1], fn
+        end
       end
     end
     if not key then break end
     local part = load(P..'t:'..key)
-    local request = split(part.rq)
-    unpark(key, part)
-    if not is_live(gate, request[3]) then
-      put_permit(key, part, gate, request[3], now + lease,
-        'r'..(request[5] == '1' and 'b' or '')..(request[6] == '1' and 'e' or ''))
-      free = free - 1
+    if part and part.s == 'p' then
+      local request = split(part.rq)
+      unpark(key, part)
+      if not is_live(gate, request[3]) then
+        put_permit(key, part, gate, request[3], now + lease,
+          'r'..(request[5] == '1' and 'b' or '')..(request[6] == '1' and 'e' or ''))
+        free = free - 1
+      end
+      grant(key, part, true)
+    else -- its record was deleted by somebody else
+      leave_gate(key, gate, of)
     end
-    grant(key, part, true)
   end
   for _, fn in ipairs(call('SMEMBERS', P..'pf:'..gate)) do
     if free <= 0 then call('ZADD', P..'pw:'..fn, int(earliest_expiry(gate) or NEVER), gate) end
@@ -138,7 +144,10 @@ local function take(fn, room)
   local released = call('ZRANGE', P..'b:'..fn, 0, room - 1)
   if #released > 0 then
     call('ZREMRANGEBYRANK', P..'b:'..fn, 0, #released - 1)
-    for _, key in ipairs(released) do grant(key, load(P..'t:'..key)) end
+    for _, key in ipairs(released) do
+      local part = load(P..'t:'..key)
+      if part and part.b then grant(key, part) end
+    end
     room = math.min(room - #released, limit - granted)
   end
   if room <= 0 then return end

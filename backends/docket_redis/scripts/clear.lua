@@ -14,6 +14,8 @@ for _, entry in ipairs(entries) do
     unplace(key, part)
     finish(key, part, 'X', {'zw', 'cleared'})
     cleared = cleared + 1
+  elseif not part then -- ended, or its record was deleted by somebody else
+    forget(key, entry[1])
   end
 end
 local done = #entries < tonumber(A[5])

@@ -94,16 +94,18 @@ local function lease_ended(key, part)
   end
 end
 
-local function unpark(key, part)
-  if part.s ~= 'p' then return end
-  local gate = split(part.rq)[1]
-  local parked = P..'p:'..gate..SEP..part.f
+local function leave_gate(key, gate, fn)
+  local parked = P..'p:'..gate..SEP..fn
   call('ZREM', parked, key)
   if call('EXISTS', parked) == 0 then
-    call('SREM', P..'pf:'..gate, part.f)
-    call('ZREM', P..'pw:'..part.f, gate)
+    call('SREM', P..'pf:'..gate, fn)
+    call('ZREM', P..'pw:'..fn, gate)
   end
-  gates[gate], touched[part.f] = true, true
+  gates[gate], touched[fn] = true, true
+end
+
+local function unpark(key, part)
+  if part.s == 'p' then leave_gate(key, split(part.rq)[1], part.f) end
 end
 
 -- The run is over or replaced: only unexpired permits that outlive it stay.

@@ -18,7 +18,7 @@ local function promote(fn, portion)
   local due = call('ZRANGEBYSCORE', later, '-inf', NOW, 'LIMIT', 0, portion)
   if #due == 0 then return false end
   for _, key in ipairs(due) do
-    call('HSET', P..'t:'..key, 'i', append('q:'..fn, key))
+    if call('EXISTS', P..'t:'..key) == 1 then call('HSET', P..'t:'..key, 'i', append('q:'..fn, key)) end
   end
   call('ZREMRANGEBYRANK', later, 0, #due - 1)
   touched[fn] = true

@@ -3,10 +3,11 @@
 import asyncio
 import socket
 import time
+from fnmatch import fnmatch
 
 import pytest
 
-from docket_core.backend.clock import SECOND
+from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.model import (
     Ack,
     Acked,
@@ -15,9 +16,11 @@ from docket_core.backend.model import (
     OnConflict,
     PermitRequest,
     PermitStatus,
+    Task,
     Topic,
 )
 from docket_core.backend.registry import open_backend
+from docket_core.backend.states import State
 from docket_core.errors import BackendUnavailable, Overloaded
 from tests.support.servers.redis import RedisServer
 from tests.unit.redis.support import LEASE, add, claim, drain, keys_left, opened, task
@@ -79,6 +82,42 @@ async def test_a_wiped_stream_blocks_no_key(server: RedisServer) -> None:
         assert [one.key for one in await claim(backend)] == ["a"]
         await backend.cancel(["b"])
         await drain(backend)
+    server.command("FLUSHALL")
+
+
+@pytest.mark.parametrize(
+    "deleted", ["t:*", "q:*", "s:*", "b:*", "l:*", "p*", "g*", "nx", "k", "m", "lx", "z:*", "h:*", "d:*"]
+)
+async def test_nothing_that_is_missing_stops_a_worker(server: RedisServer, deleted: str) -> None:
+    """A server that evicts, or somebody at its console, may take any key away."""
+    clock = ManualClock()
+    gate = Gate("gate", 1)
+    async with opened(server, clock=clock, retention=60 * SECOND) as backend:
+        await add(backend, "abcdefg")
+        claims = {one.key: one for one in await claim(backend, 6)}
+        requests = [PermitRequest(claims[key], gate, key, LEASE, bound=True) for key in "abc"]
+        await backend.acquire(requests)
+        await backend.ack([Ack.park(requests[1].claim, requests[1]), Ack.park(requests[2].claim, requests[2])])
+        await backend.ack([Ack.release(claims["d"]), Ack.complete(claims["e"], b"r" * 1000)])
+        await backend.enqueue([Task("f", "work", b"p" * 1000, "newer")], OnConflict.REPLACE)
+        await backend.schedule([task("later", delay=SECOND)])
+        for name in server.names():
+            if fnmatch(name.removeprefix("docket:{orders}:"), deleted):
+                server.command("DEL", name)
+        for _ in range(5):
+            clock.advance(120 * SECOND)
+            await drain(backend)
+        await add(backend, "abcdefghi")
+        await backend.get(list("abcdefghi"))
+        await backend.scan(set(State), 100)
+        await backend.counts()
+        await backend.cancel(["a", "later"])
+        await drain(backend)
+        await backend.clear()
+        clock.advance(3600 * SECOND)
+        await backend.prune(1000)
+        await add(backend, ["new"])
+        assert await drain(backend) >= 1
     server.command("FLUSHALL")
 
 
