@@ -155,9 +155,10 @@ def test_the_grace_bounds_the_drain(url: str, tmp_path: Path, started: Starter) 
 
 @needs_signals
 def test_health_is_served(url: str, started: Starter) -> None:
+    asyncio.run(add(url, "trace", "t", "hello"))
     worker = started("worker", "--healthcheck-port", "0", "--url", url)
     port = int(said_line(worker, "on port").rsplit(" ", maxsplit=1)[1])
-    said_line(worker, "starts on")
+    said_line(worker, "succeeded")  # it could claim
     for path in ("live", "ready"):
         with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
             assert answer.status == 200
