@@ -201,7 +201,7 @@ def binaries() -> dict[str, str]:
 @cache
 def shared_url(release: str) -> str:
     """A server of that version which lives until the tests are over."""
-    server = RedisServer(binaries()[release])
+    server = RedisServer(binaries()[release], "--databases", "10000")
     atexit.register(server.remove)
     server.start()
     return server.url
