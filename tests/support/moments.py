@@ -3,9 +3,16 @@
 from datetime import timedelta
 
 from docket_core import Docket
-from docket_core.backend.clock import Micros
+from docket_core.backend.clock import SECOND, Clock, Micros
+from docket_core.backend.kit import sleep
 
 MINUTE = timedelta(minutes=1)
+
+
+async def passed(clock: Clock, seconds: float) -> None:
+    """Let so much of a moving clock's time pass, and all that was due by then come to rest."""
+    await sleep(clock, int(seconds * SECOND))
+    await sleep(clock, 1)
 
 
 class Log:
