@@ -64,7 +64,7 @@ class Outcomes:
     async def close(self) -> None:
         """Stop listening; who still waits is told that the docket is not open any more."""
         self._closed = True
-        self._wake(list(self._waiting))
+        self._wake_all()
         if self._worker is not None:
             self._worker.cancel()
             with suppress(asyncio.CancelledError):
