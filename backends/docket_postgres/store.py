@@ -103,8 +103,8 @@ class Store:
                 current = current and not incomplete
                 if not current and not self.settings.migrate:
                     raise SchemaMismatch(
-                        f"the schema {self.settings.schema!r} is not there, incomplete or older than this code, and the "
-                        f"option migrate=false forbids to change it; run `docket migrate`"
+                        f"the schema {self.settings.schema!r} is not there, not whole or older than this code, and "
+                        f"the option migrate=false forbids to change it; run `docket migrate`"
                     )
                 if not current:
                     await upgrade(connection, self.settings.schema, incomplete=incomplete)

@@ -10,7 +10,7 @@ from docket_core.backend.kit import backoff
 from docket_core.errors import BackendUnavailable
 from docket_redis.address import Node
 from docket_redis.client import Client
-from docket_redis.connection import Connection, Reply, pack
+from docket_redis.connection import Connection, Reply, ServerError, pack
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,9 @@ class Hub:
 
     def _push(self, reply: Reply) -> None:
         self._last_heard = asyncio.get_running_loop().time()
-        if not isinstance(reply, list):  # an error, such as one about an account's channels
+        if isinstance(reply, ServerError):
+            logger.warning("the Redis server does not let this docket listen: %s", reply)
+        if not isinstance(reply, list):
             return
         self._is_served = True
         told = cast("list[bytes]", reply)

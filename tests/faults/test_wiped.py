@@ -112,7 +112,7 @@ async def docket(url: str) -> AsyncIterator[Docket]:
     global door  # noqa: PLW0603 - task functions reach it, and each test has its own
     door = Signal()
     entered.clear()
-    async with Docket(f"wiped-{uuid4().hex}", url, codec=JsonCodec()) as opened:
+    async with Docket(f"wiped-{uuid4().hex}", url, timedelta(seconds=0.3), codec=JsonCodec()) as opened:
         opened.register(note)
         opened.register(hold)
         yield opened

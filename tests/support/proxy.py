@@ -45,12 +45,15 @@ class _Way:
         if proxy.losing and not self.listens:
             proxy.losing -= 1
             self.close()
-        elif not (proxy.deaf and self.listens):
+        elif not (proxy.deaf and self.listens and (_REDIS_MESSAGE in data or data.startswith(_POSTGRES_MESSAGE))):
             self.client.write(data)
             await self.client.drain()
 
 
 _LISTENS = (b"SUBSCRIBE", b"LISTEN")
+_REDIS_MESSAGE = b"\r\nmessage\r\n"
+_POSTGRES_MESSAGE = b"A\0"
+"""A NotificationResponse, and the first byte of its length."""
 
 
 class Proxy:
@@ -70,7 +73,7 @@ class Proxy:
         self.connections = 0
         """How many connections clients have made, refused ones included."""
         self.deaf = False
-        """Connections that listen for notifications are told nothing."""
+        """No notification comes through; that one listens is still confirmed."""
         self.losing = 0
         """How many answers are still to be lost: the server has done what was asked, and the connection is cut."""
         self.answering: bytes | None = None
