@@ -278,7 +278,7 @@ class RedisBackend:
         reply = await self._client.run("presence", "list", "")
         found: list[WorkerRecord] = []
         for worker, text in zip(reply[::2], reply[1::2], strict=True):
-            seen, *functions = text.decode().split("\x1f")[:-1]
+            seen, *functions = text.decode(errors="replace").split("\x1f")[:-1]
             if function is None or function in functions:
                 found.append(WorkerRecord(worker.decode(), frozenset(functions), int(seen)))
         return found
