@@ -212,20 +212,34 @@ def outside_url() -> str | None:
     return os.environ.get("DOCKET_TEST_REDIS_URL")
 
 
+_pack = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - its stub says one argument
+
+
 def command(host: str, port: int, *arguments: str | bytes | int) -> object:
     """The answer of any server to one command.
 
     Raises:
         hiredis.ReplyError: the answer is an error.
     """
+    return commands(host, port, arguments)
+
+
+def commands(host: str, port: int, *all_of_them: Sequence[str | bytes | int]) -> object:
+    """The last of the answers to these commands, sent on one connection.
+
+    Raises:
+        hiredis.ReplyError: it is an error.
+    """
     reader = hiredis.Reader()
+    reply: object = None
     with socket.create_connection((host, port), timeout=10) as connection:
-        connection.sendall(hiredis.pack_command(arguments))  # type: ignore[arg-type]
-        while (reply := cast("object", reader.gets())) is False:
-            data = connection.recv(65536)
-            if not data:
-                raise ConnectionError("the server closed the connection")
-            reader.feed(data)
+        for arguments in all_of_them:
+            connection.sendall(_pack(tuple(arguments)))
+            while (reply := cast("object", reader.gets())) is False:
+                data = connection.recv(65536)
+                if not data:
+                    raise ConnectionError("the server closed the connection")
+                reader.feed(data)
     if isinstance(reply, hiredis.ReplyError):
         raise reply
     return reply
