@@ -25,7 +25,9 @@ begin
   select (select count(*) from fresh),
     (select docket.hint_1(p_channel, jsonb_object_agg(function, at))::text from hints) into v_fresh;
   if v_fresh = cardinality(p_keys) then
-    perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
+    if docket.watched_1(p_docket, 1) then
+      perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
+    end if;
     return query select null::text, true, null::text, 1::bigint, v_now, 1::smallint;
     return;
   end if;
