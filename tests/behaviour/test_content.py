@@ -118,7 +118,7 @@ async def test_case_08_an_unknown_function_is_left_alone(docket: Docket) -> None
     assert (await docket.snapshot()).unknown == {"nobody_knows": 1}
 
 
-@pytest.mark.parametrize("value", [(n for n in ()), Explodes, asyncio.Lock], ids=["generator", "class", "type"])
+@pytest.mark.parametrize("value", [(n for n in range(3)), Explodes, asyncio.Lock], ids=["generator", "class", "type"])
 async def test_case_08_a_result_that_cannot_be_serialised(docket: Docket, value: object) -> None:
     async def give() -> object:
         class Refuses:

@@ -21,7 +21,7 @@ IDLE_LIMIT = 10
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="the long form of the fault tests")
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--pause", type=float, default=0.5, help="seconds from one kill to the next, about")

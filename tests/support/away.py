@@ -27,21 +27,18 @@ class Switches:
         self.refusing: set[str] = set()
         """Operations that are answered with BackendUnavailable."""
         self.calls: list[str] = []
-        self._back = asyncio.Event()
 
     def back(self) -> None:
         """The store answers again; what has waited is done."""
         self.silent.clear()
         self.refusing.clear()
-        self._back.set()
-        self._back = asyncio.Event()
 
     async def check(self, operation: str) -> None:
         self.calls.append(operation)
         if operation in self.refusing:
             raise BackendUnavailable(f"{operation}: the store is away")
         while operation in self.silent:
-            await asyncio.wait([asyncio.ensure_future(self._back.wait())], timeout=0.05)
+            await asyncio.sleep(0.01)
 
 
 class AwayBackend:

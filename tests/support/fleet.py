@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -86,7 +86,7 @@ async def hold(
     """Work until a file is there; shows its progress before and after."""
     trace(path, "start", execution)
     await progress.increment()
-    while not os.path.exists(until):  # noqa: ASYNC240, PTH110 - a look costs microseconds
+    while not os.path.exists(until):  # noqa: PTH110 - a look costs microseconds
         try:
             await asyncio.sleep(0.01)
         except asyncio.CancelledError:
@@ -129,7 +129,7 @@ async def child_of(path: str, execution: Execution = CurrentExecution(), docket:
     await docket.add(step, key=f"child of {execution.key}")(path, 0.0)
 
 
-TASKS = [step, hold, block, suicide, chain, child_of]
+TASKS: list[Callable[..., Any]] = [step, hold, block, suicide, chain, child_of]
 
 
 def open_docket(url: str) -> Docket:
@@ -146,9 +146,10 @@ def work(url: str, options: dict[str, Any]) -> int:
 
 async def _work(url: str, options: dict[str, Any]) -> int:
     logging.basicConfig(level=logging.WARNING)
-    times = {name: timedelta(seconds=options.pop(name)) for name in _TIMES & options.keys()}
+    for name in _TIMES & options.keys():
+        options[name] = timedelta(seconds=options[name])
     signals = 0
-    async with open_docket(url) as docket, Worker(docket, name=f"w{os.getpid()}", **times, **options) as worker:
+    async with open_docket(url) as docket, Worker(docket, name=f"w{os.getpid()}", **options) as worker:
 
         def told() -> None:
             nonlocal signals
