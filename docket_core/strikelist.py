@@ -240,7 +240,15 @@ class StrikeList:
         name = target.function_name
         if any(self._matches(rule, name, arguments) for rule in self._rules.values()):
             return True
-        return any(condition(target) for condition in self._conditions)
+        return any(self._holds(condition, target) for condition in self._conditions)
+
+    @staticmethod
+    def _holds(condition: Condition, target: "Execution") -> bool:
+        try:
+            return bool(condition(target))
+        except Exception as error:  # noqa: BLE001 - a user's condition that fails must not keep tasks from running
+            logger.warning("a condition for strikes raised %s on %r, which is not struck", type(error).__name__, target)
+            return False
 
     def _matches(self, rule: Strike, function: str | None, arguments: Mapping[str, object]) -> bool:
         if rule.function is not None and rule.function != function:

@@ -86,6 +86,10 @@ class Client:
         except ServerError as error:
             raise translated(error) from error
 
+    def reopen(self) -> None:
+        """Take calls again after a `close`."""
+        self._closed = False
+
     async def close(self) -> None:
         self._closed = True
         if self._connecting is not None:

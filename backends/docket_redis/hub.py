@@ -1,6 +1,7 @@
 """The one connection on which a backend listens: who wants which channel, and coming back after a loss."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Protocol, cast
 
@@ -10,6 +11,8 @@ from docket_core.errors import BackendUnavailable
 from docket_redis.address import Node
 from docket_redis.client import Client
 from docket_redis.connection import Connection, Reply, pack
+
+logger = logging.getLogger(__name__)
 
 _PING_EVERY = 15.0
 """Seconds; a connection on which nothing is heard for longer, pings included, is given up."""
@@ -156,7 +159,10 @@ class Hub:
         kind, channel = told[0], told[1].decode(errors="replace")[len(self._client.prefix) :]
         if kind == b"message":
             for listener in tuple(self._wanted.get(channel, ())):
-                listener.heard(channel, told[2])
+                try:
+                    listener.heard(channel, told[2])
+                except (ValueError, LookupError):  # not one of ours: somebody else publishes there
+                    logger.warning("a message on %s that nobody can read was left out", channel)
         elif kind == b"subscribe" and channel in self._wanted:
             self._confirmed.add(channel)
             for changed in self._waiting:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Micros, background, guarding
+from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Micros, guarding
 from docket_core.backend.kit import sleep
 from docket_core.backend.model import Renewal
 from docket_core.backend.protocol import Backend
@@ -50,6 +50,8 @@ class LeaseKeeper:
         self._thread: threading.Thread | None = None
         self._thread_loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
+        self._needed = asyncio.Event()
+        """There is something to keep; not looked at on the thread, which looks by itself."""
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -82,6 +84,8 @@ class LeaseKeeper:
     def hold(self, run: Run) -> None:
         """Keep this run's lease from now on."""
         self._runs[run.claim.token] = run
+        if self._thread is None:
+            self._needed.set()
 
     def drop(self, run: Run) -> None:
         """Keep it no longer."""
@@ -127,8 +131,11 @@ class LeaseKeeper:
 
     async def _sleep(self) -> None:
         """Until it is time to renew. A clock that moves by itself stops for that, but does not move for it."""
-        background.set(not self._runs)
-        guarding.set(bool(self._runs))
+        if self._thread is None:
+            guarding.set(True)
+            while not self._runs:
+                self._needed.clear()
+                await self._needed.wait()
         await sleep(self._clock, self._interval)
 
     async def _renew_all(self, backend: Backend) -> None:

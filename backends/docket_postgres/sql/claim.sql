@@ -33,8 +33,7 @@ begin
   if v_functions is null then
     v_functions := docket.functions_1(p_docket);
   end if;
-  select array_agg(x.f) filter (where x.at <= v_now), min(x.at) into v_due, v_next from (
-    select f, docket.earliest_1(p_docket, f) as at from unnest(v_functions) f) x;
+  select h.due, h.next into v_due, v_next from docket.heads_1(p_docket, v_functions, v_now) h;
   v_sweep := docket.sweep_at_1(p_docket);
 
   if v_sweep <= v_now then
@@ -152,7 +151,7 @@ begin
   end if;
   if v_got < p_limit or p_limit = 0 then
     if v_got > 0 or v_due is not null or v_sweep <= v_now then
-      select min(docket.earliest_1(p_docket, f)) into v_next from unnest(v_functions) f;
+      select h.next into v_next from docket.heads_1(p_docket, v_functions, v_now) h;
       v_sweep := docket.sweep_at_1(p_docket);
     end if;
     v_next := least(v_next, v_sweep);
@@ -231,23 +230,28 @@ language sql immutable as $$
     r.delivery, p_state, r.started, r.lease
 $$;
 
--- The earliest moment at which something of this function can be claimed.
-create or replace function docket.earliest_1(p_docket text, p_function text) returns bigint language sql volatile as $$
-  select least(
-    (select t.ready from docket.task t where t.docket = p_docket and t.function = p_function and t.state = 1
-      and t.place is null and not t.held order by t.ready, t.seq limit 1),
-    (select t.takeover from docket.task t where t.docket = p_docket and t.function = p_function and t.state = 2
-      order by t.takeover limit 1),
-    (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = p_function order by g.wake limit 1))
-$$;
+-- Of these functions: those that have something to claim now, and the earliest moment at which there is something.
+create or replace function docket.heads_1(p_docket text, p_functions text[], p_now bigint, out due text[], out next bigint)
+language plpgsql as $$
+begin
+  select array_agg(x.f) filter (where x.at <= p_now), min(x.at) into due, next from (
+    select f, least(
+      (select t.ready from docket.task t where t.docket = p_docket and t.function = f and t.state = 1
+        and t.place is null and not t.held order by t.ready, t.seq limit 1),
+      (select t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
+        order by t.takeover limit 1),
+      (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = f order by g.wake limit 1)) as at
+    from unnest(p_functions) f) x;
+end $$;
 
 -- When the next lease ends whose end needs no function: a hold's, or one with a requested cancel.
-create or replace function docket.sweep_at_1(p_docket text) returns bigint language sql volatile as $$
-  select least(
+create or replace function docket.sweep_at_1(p_docket text) returns bigint language plpgsql as $$
+begin
+  return least(
     (select t.lease from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
       order by t.lease limit 1),
-    (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1))
-$$;
+    (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1));
+end $$;
 
 -- The functions that have anything live, by skipping through the indexes from one to the next.
 create or replace function docket.functions_1(p_docket text) returns text[] language plpgsql as $$

@@ -52,10 +52,11 @@ begin
 end $$;
 
 -- Whether anybody listens to such events: 1 states, 2 progress.
-create or replace function docket.watched_1(p_docket text, p_topic int) returns boolean language sql volatile as $$
-  select exists (select 1 from docket.watcher w where w.docket = p_docket and w.topics & p_topic <> 0
-    and w.until > (extract(epoch from clock_timestamp()) * 1000000)::bigint)
-$$;
+create or replace function docket.watched_1(p_docket text, p_topic int) returns boolean language plpgsql as $$
+begin
+  return exists (select 1 from docket.watcher w where w.docket = p_docket and w.topics & p_topic <> 0
+    and w.until > (extract(epoch from clock_timestamp()) * 1000000)::bigint);
+end $$;
 
 -- An event that is too long for a notification becomes the advice to look at the key.
 create or replace function docket.tell_1(p_channel text, p_event jsonb) returns void language plpgsql as $$
@@ -148,9 +149,10 @@ begin
 end $$;
 
 -- The lease of a run is over: what was bound to it is free.
-create or replace function docket.free_bound_1(p_docket text, p_key text, p_run text) returns void language sql as $$
-  delete from docket.permit p where p.docket = p_docket and p.key = p_key and p.run = p_run and (p.bound or p.reserved)
-$$;
+create or replace function docket.free_bound_1(p_docket text, p_key text, p_run text) returns void language plpgsql as $$
+begin
+  delete from docket.permit p where p.docket = p_docket and p.key = p_key and p.run = p_run and (p.bound or p.reserved);
+end $$;
 
 -- A run is over or replaced: only unexpired permits that outlive it stay, and belong to nobody.
 create or replace function docket.free_run_1(p_docket text, p_key text, p_run text, p_now bigint)

@@ -14,6 +14,7 @@ else
 end
 
 local function int(number) return string.format('%.0f', number) end -- tostring() would print 1.76e+15
+local NOW = int(now)
 
 -- A hash as a table; an empty value is an absent field. nil if there is no such hash, or a damaged one.
 local function load(key)
@@ -79,22 +80,25 @@ local function append(stream, key, fresh)
   return entry_id(call('XADD', P..stream, '*', 'k', key)) -- somebody has deleted the token's high-water mark
 end
 
--- While a clear is under way, what becomes pending is stamped with its mark, and it passes over that.
+-- While a clear is under way, what becomes pending is stamped with its mark, and it passes over that. The marks stand in
+-- the sorted set cl; of several the newest serves all.
 local clearing
 local function stamp()
-  if clearing == nil then clearing = call('HGET', P..'m', 'ce') or '' end
+  if clearing == nil then clearing = call('ZRANGE', P..'cl', -1, -1)[1] or '' end
   return clearing
 end
 
 -- Events are only published if somebody listens; each topic has a channel, and so has each key.
 local listeners
-local function tell(topic, key, message)
+local function heard(topic)
   if not listeners then
     local counts = call('PUBSUB', 'NUMSUB', P..'es', P..'eg', P..'ec', P..'ek')
     listeners = {s = tonumber(counts[2]), g = tonumber(counts[4]), c = tonumber(counts[6]), k = tonumber(counts[8])}
   end
-  if listeners[topic] == 0 and listeners.k == 0 then return end
-  local text = topic..SEP..key..SEP..message()
+  return listeners[topic] > 0 or listeners.k > 0
+end
+local function tell(topic, key, ...)
+  local text = table.concat({topic, key, ...}, SEP)
   if listeners[topic] > 0 then call('PUBLISH', P..'e'..topic, text) end
   if listeners.k > 0 then call('PUBLISH', P..'e:'..key, text) end
 end
@@ -106,10 +110,8 @@ local function letter(part)
 end
 
 local function tell_state(key, part, state, completed, failure)
-  tell('s', key, function()
-    local claimed = part.s == 'r'
-    return table.concat({
-      part.r, part.g, state, part.w, claimed and part.k or '', claimed and part.u or '', completed or '', failure or '',
-    }, SEP)
-  end)
+  if not heard('s') then return end
+  local claimed = part.s == 'r'
+  tell('s', key, part.r, part.g, state, part.w, claimed and part.k or '', claimed and part.u or '', completed or '',
+    failure or '')
 end

@@ -15,10 +15,10 @@ local function blob(key, run) return P..'d:'..key..SEP..run end
 -- What is due goes to the stream, in portions; true if there may be more.
 local function promote(fn, portion)
   local later = P..'s:'..fn
-  local due = call('ZRANGEBYSCORE', later, '-inf', int(now), 'LIMIT', 0, portion)
+  local due = call('ZRANGEBYSCORE', later, '-inf', NOW, 'LIMIT', 0, portion)
   if #due == 0 then return false end
   for _, key in ipairs(due) do
-    call('HSET', P..'t:'..key, 'i', append('q:'..fn, key))
+    if call('EXISTS', P..'t:'..key) == 1 then call('HSET', P..'t:'..key, 'i', append('q:'..fn, key)) end
   end
   call('ZREMRANGEBYRANK', later, 0, #due - 1)
   touched[fn] = true
@@ -111,9 +111,13 @@ local function generation(live, last, hold)
 end
 
 local function due_time(kind, text)
-  if kind == 'n' then return now, int(now) end
+  if kind == 'n' then return now, NOW end
   if kind == 'd' then local at = now + tonumber(text); return at, int(at) end
   return tonumber(text), text
+end
+
+local function set(fields, name, value)
+  if value and value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
 end
 
 -- Makes a call the live part of its key. `kept`: n, za, Z, H of what the key has.
@@ -121,25 +125,24 @@ local function bear(key, task, number, kept)
   local fresh = not kept.n and append('k', key)
   local index = kept.n or fresh
   local fields = {'s', 'q', 'r', task.run, 'f', task.fn, 'g', int(number), 'w', task.when, 'n', index}
-  local function set(name, value)
-    if value and value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
-  end
-  if task.attempt ~= '1' then set('a', task.attempt) end
+  if task.attempt ~= '1' then set(fields, 'a', task.attempt) end
   if task.long == '1' then
     call('SET', blob(key, task.run), task.payload)
-    set('x', '1')
+    set(fields, 'x', '1')
   else
     put(fields, 'p', task.payload)
     put(fields, 'h', task.headers)
   end
-  set('za', kept.za); set('Z', kept.Z); set('H', kept.H); set('e', stamp())
+  set(fields, 'za', kept.za); set(fields, 'Z', kept.Z); set(fields, 'H', kept.H); set(fields, 'e', stamp())
   if not kept.H then
     local entry = place(task.fn, key, task.due, fresh)
-    set('i', entry == index and '=' or entry)
+    set(fields, 'i', entry == index and '=' or entry)
   end
   call('HSET', P..'t:'..key, unpack(fields))
-  local part = {s = 'q', r = task.run, g = int(number), w = task.when}
-  tell_state(key, part, letter(part))
+  if heard('s') then
+    local part = {s = 'q', r = task.run, g = int(number), w = task.when}
+    tell_state(key, part, letter(part))
+  end
 end
 
 -- Makes the live part the last one, or forgets it. `outcome`: flat fields; `failure`: the error text that events tell.
@@ -151,7 +154,7 @@ local function finish(key, part, state, outcome, failure, successor)
     if part.Z then call('DEL', blob(key, part.Z)) end
     local last, expires = P..'z:'..key, int(now + RETENTION)
     call('RENAME', live, last)
-    call('HSET', last, 'zs', state, 'zc', int(now), 'zx', expires, unpack(outcome))
+    call('HSET', last, 'zs', state, 'zc', NOW, 'zx', expires, unpack(outcome))
     if part.pm or part.pl then call('HDEL', last, 'pm', 'pl', 'rq') end
     call('ZADD', P..'ex', expires, key)
   else
@@ -160,7 +163,7 @@ local function finish(key, part, state, outcome, failure, successor)
     if part.H then call('HSET', P..'h:'..key, 'gm', part.g) end
     if not successor then forget(key, part.n) end
   end
-  tell_state(key, part, state, int(now), failure)
+  tell_state(key, part, state, NOW, failure)
 end
 
 -- The replaced run is over: the newer one may be claimed.
@@ -176,7 +179,7 @@ end
 
 -- Ends holds, and running tasks with a requested cancel, whose lease has run out; adds them to `ended`; how many.
 local function end_lapsed(portion, ended)
-  local lapsed = call('ZRANGEBYSCORE', P..'lx', '-inf', int(now), 'LIMIT', 0, portion)
+  local lapsed = call('ZRANGEBYSCORE', P..'lx', '-inf', NOW, 'LIMIT', 0, portion)
   for _, member in ipairs(lapsed) do
     local key = string.sub(member, 2)
     call('ZREM', P..'lx', member)
@@ -201,7 +204,7 @@ end
 
 -- Removes last parts whose retention is over; how many.
 local function expire_last(portion)
-  local expired = call('ZRANGEBYSCORE', P..'ex', '-inf', int(now), 'LIMIT', 0, portion)
+  local expired = call('ZRANGEBYSCORE', P..'ex', '-inf', NOW, 'LIMIT', 0, portion)
   for _, key in ipairs(expired) do
     local last = load(P..'z:'..key)
     if last then drop_last(key, last) else call('ZREM', P..'ex', key) end

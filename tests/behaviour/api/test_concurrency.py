@@ -73,8 +73,20 @@ async def test_never_more_than_the_limit(docket: Docket, other: Docket, task, mo
     await docket.add_many(docket.call(task)(str(number)) for number in range(20))
     async with working(docket, name="a", concurrency=6), working(other, name="b", concurrency=6):
         await until(lambda: len(presence.order) == 20)
-    assert presence.most["all"] == most
+    assert presence.most["all"] <= most
     assert sorted(presence.order, key=int) == [str(number) for number in range(20)]
+
+
+@pytest.mark.requirement("R-054")
+async def test_as_many_as_the_limit_run_together(docket: Docket) -> None:
+    async def meet(limit: ConcurrencyLimit = ConcurrencyLimit(max_concurrent=2)) -> None:
+        await within(both.wait())
+
+    both = asyncio.Barrier(2)
+    executions = [await docket.add(meet)() for _ in range(4)]
+    await work_off(docket)
+    for execution in executions:
+        await execution.get_result()
 
 
 @pytest.mark.requirement("R-057")
@@ -274,7 +286,6 @@ async def test_a_holder_that_cannot_renew_stops_before_another_starts(
         async with working(docket, name="zombie", redelivery_timeout=LEASE):
             await until(lambda: started == ["zombie"])
             second = await healthy.add(work)("b")
-            docket.tasks.clear()  # the zombie takes nothing more
             async with working(healthy, name="healthy", redelivery_timeout=LEASE):
                 await within(execution.get_result())
                 await within(second.get_result())

@@ -201,7 +201,7 @@ def binaries() -> dict[str, str]:
 @cache
 def shared_url(release: str) -> str:
     """A server of that version which lives until the tests are over."""
-    server = RedisServer(binaries()[release])
+    server = RedisServer(binaries()[release], "--databases", "10000")
     atexit.register(server.remove)
     server.start()
     return server.url
@@ -218,14 +218,25 @@ def command(host: str, port: int, *arguments: str | bytes | int) -> object:
     Raises:
         hiredis.ReplyError: the answer is an error.
     """
+    return commands(host, port, arguments)
+
+
+def commands(host: str, port: int, *all_of_them: Sequence[str | bytes | int]) -> object:
+    """The last of the answers to these commands, sent on one connection.
+
+    Raises:
+        hiredis.ReplyError: it is an error.
+    """
     reader = hiredis.Reader()
+    reply: object = None
     with socket.create_connection((host, port), timeout=10) as connection:
-        connection.sendall(hiredis.pack_command(arguments))  # type: ignore[arg-type]
-        while (reply := cast("object", reader.gets())) is False:
-            data = connection.recv(65536)
-            if not data:
-                raise ConnectionError("the server closed the connection")
-            reader.feed(data)
+        for arguments in all_of_them:
+            connection.sendall(hiredis.pack_command(tuple(arguments)))
+            while (reply := cast("object", reader.gets())) is False:
+                data = connection.recv(65536)
+                if not data:
+                    raise ConnectionError("the server closed the connection")
+                reader.feed(data)
     if isinstance(reply, hiredis.ReplyError):
         raise reply
     return reply

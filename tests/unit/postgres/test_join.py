@@ -13,8 +13,7 @@ from docket_core.backend.model import EnqueueStatus, OnConflict, Task
 from docket_core.backend.protocol import Backend
 from docket_core.backend.registry import open_backend
 from docket_core.errors import BackendUnavailable, ConfigurationError
-
-from .conftest import run_sql
+from tests.support.servers.postgres import run_sql
 
 
 def task(key: str, run: str = "run") -> Task:
@@ -62,7 +61,11 @@ async def test_a_connection_of_sqlalchemy(backend: Backend, engine: AsyncEngine)
         await connection.execute(text("select 1"))
         async with backend.join(connection) as joined:
             answers = await joined.enqueue([task("b"), task("a"), task("b", "other")])
-    assert [answer.status for answer in answers] == [EnqueueStatus.ACCEPTED, EnqueueStatus.ACCEPTED, EnqueueStatus.EXISTS]
+    assert [answer.status for answer in answers] == [
+        EnqueueStatus.ACCEPTED,
+        EnqueueStatus.ACCEPTED,
+        EnqueueStatus.EXISTS,
+    ]
     assert await keys_in(backend) == ["a", "b"]
 
 
@@ -96,7 +99,9 @@ async def test_a_commit_wakes_and_a_rollback_does_not(
 ) -> None:
     mark = (await backend.claim("worker", None, 1, SECOND)).mark
     waiting = asyncio.ensure_future(backend.wait(None, mark, None))
-    while not await connection.fetchval("select count(*) from pg_stat_activity where application_name = 'docket listen'"):
+    while not await connection.fetchval(
+        "select count(*) from pg_stat_activity where application_name = 'docket listen'"
+    ):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
     mark = (await backend.claim("worker", None, 1, SECOND)).mark

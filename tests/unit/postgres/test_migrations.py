@@ -13,13 +13,13 @@ from docket_core.backend.registry import open_backend
 from docket_core.backend.states import LIVE
 from docket_core.errors import BadOption, SchemaMismatch
 from docket_postgres.migrations import VERSION, grants_sql, migrate, migration_sql
-
-from .conftest import run_sql
+from tests.support.servers.postgres import run_sql
 
 OPENS = """
 import asyncio, sys
 from docket_core.backend.model import Task
 from docket_core.backend.registry import open_backend
+from tests.support.servers.postgres import run_sql
 
 async def main():
     async with open_backend(sys.argv[1], "race") as backend:

@@ -13,3 +13,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server of each version that is here, for the tests of one module."""
     with RedisServer(binaries()[cast("str", request.param)]) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def oldest() -> Iterator[RedisServer]:
+    """A server of the oldest version only, for what takes long and depends on no version."""
+    with RedisServer() as started:
+        yield started

@@ -9,7 +9,7 @@ import pytest
 from docket_redis.connection import Argument, Reply
 from docket_redis.lua import NAMES, script
 from docket_redis.records import joined, parted
-from docket_redis.wire import prefix_of
+from docket_redis.wire import portions, prefix_of
 
 PREFIX = "docket:{orders}:"
 NOW = 1_900_000_000_000_000
@@ -139,3 +139,12 @@ def test_a_value_of_any_size_comes_back_whole(docket: Docket, size: int) -> None
 )
 def test_long_content_is_one_string(payload: bytes, headers: bytes) -> None:
     assert parted(joined(payload, headers)) == (payload, headers)
+
+
+def test_portions_are_neither_long_nor_large() -> None:
+    small: list[list[Argument]] = [["key", b"x"]] * 1201
+    large: list[list[Argument]] = [["key", b"x" * 3_000_000]] * 5
+    assert [part.stop - part.start for part in portions(small)] == [500, 500, 201]
+    assert [part.stop - part.start for part in portions(large)] == [2, 2, 1]
+    assert portions([["key", b"x" * 20_000_000]]) == [slice(0, 1)]
+    assert portions([]) == []

@@ -3,10 +3,11 @@
 import asyncio
 import socket
 import time
+from fnmatch import fnmatch
 
 import pytest
 
-from docket_core.backend.clock import SECOND
+from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.model import (
     Ack,
     Acked,
@@ -15,9 +16,11 @@ from docket_core.backend.model import (
     OnConflict,
     PermitRequest,
     PermitStatus,
+    Task,
     Topic,
 )
 from docket_core.backend.registry import open_backend
+from docket_core.backend.states import State
 from docket_core.errors import BackendUnavailable, Overloaded
 from tests.support.servers.redis import RedisServer
 from tests.unit.redis.support import LEASE, add, claim, drain, keys_left, opened, task
@@ -82,6 +85,42 @@ async def test_a_wiped_stream_blocks_no_key(server: RedisServer) -> None:
     server.command("FLUSHALL")
 
 
+@pytest.mark.parametrize(
+    "deleted", ["t:*", "q:*", "s:*", "b:*", "l:*", "p*", "g*", "nx", "k", "m", "lx", "z:*", "h:*", "d:*"]
+)
+async def test_nothing_that_is_missing_stops_a_worker(server: RedisServer, deleted: str) -> None:
+    """A server that evicts, or somebody at its console, may take any key away."""
+    clock = ManualClock()
+    gate = Gate("gate", 1)
+    async with opened(server, clock=clock, retention=60 * SECOND) as backend:
+        await add(backend, "abcdefg")
+        claims = {one.key: one for one in await claim(backend, 6)}
+        requests = [PermitRequest(claims[key], gate, key, LEASE, bound=True) for key in "abc"]
+        await backend.acquire(requests)
+        await backend.ack([Ack.park(requests[1].claim, requests[1]), Ack.park(requests[2].claim, requests[2])])
+        await backend.ack([Ack.release(claims["d"]), Ack.complete(claims["e"], b"r" * 1000)])
+        await backend.enqueue([Task("f", "work", b"p" * 1000, "newer")], OnConflict.REPLACE)
+        await backend.schedule([task("later", delay=SECOND)])
+        for name in server.names():
+            if fnmatch(name.removeprefix("docket:{orders}:"), deleted):
+                server.command("DEL", name)
+        for _ in range(5):
+            clock.advance(120 * SECOND)
+            await drain(backend)
+        await add(backend, "abcdefghi")
+        await backend.get(list("abcdefghi"))
+        await backend.scan(set(State), 100)
+        await backend.counts()
+        await backend.cancel(["a", "later"])
+        await drain(backend)
+        await backend.clear()
+        clock.advance(3600 * SECOND)
+        await backend.prune(1000)
+        await add(backend, ["new"])
+        assert await drain(backend) >= 1
+    server.command("FLUSHALL")
+
+
 async def test_a_crash_loses_nothing_with_a_log_on_disk() -> None:
     with RedisServer(aof=True) as server:
         async with opened(server) as backend:
@@ -95,19 +134,19 @@ async def test_a_crash_loses_nothing_with_a_log_on_disk() -> None:
             assert await drain(backend) == 2
 
 
-async def test_a_silent_server_is_given_up_and_found_again(server: RedisServer) -> None:
-    async with opened(server, options="?timeout=1") as backend:
-        server.pause()
+async def test_a_silent_server_is_given_up_and_found_again(oldest: RedisServer) -> None:
+    async with opened(oldest, options="?timeout=1") as backend:
+        oldest.pause()
         try:
             begun = time.monotonic()
             with pytest.raises(BackendUnavailable, match="not answered"):
                 await add(backend, ["a"])
             assert time.monotonic() - begun < 3
         finally:
-            server.go_on()
+            oldest.go_on()
         await add(backend, ["b"])
         assert "b" in {one.key for one in await claim(backend)}
-    server.command("FLUSHALL")
+    oldest.command("FLUSHALL")
 
 
 async def test_a_replica_takes_no_writes(server: RedisServer) -> None:
@@ -157,7 +196,7 @@ async def test_an_account_limited_to_the_docket_can_do_all(server: RedisServer) 
         "ACL SETUSER worker reset resetchannels on >secret ~docket:{orders}:* &docket:{orders}:* -@all "
         "+eval +evalsha +info +ping +subscribe +unsubscribe +publish +pubsub +time +del +exists +rename +get +set "
         "+setrange +hget +hgetall +hset +hdel +hlen +xadd +xdel +xlen +xrange +xtrim +zadd +zrem +zrange "
-        "+zrangebyscore +zremrangebyrank +zcard +zcount +zscore +zmscore +sadd +srem +smembers"
+        "+zrangebyscore +zremrangebyrank +zremrangebyscore +zcard +zcount +zscore +zmscore +sadd +srem +smembers"
     )
     server.command(*rule.split())
     url = server.url.replace("redis://", "redis://worker:secret@")
@@ -190,4 +229,30 @@ async def test_an_account_limited_to_the_docket_can_do_all(server: RedisServer) 
         await backend.wait(None, claimed.mark, 0)
         await asyncio.sleep(0.01)  # retention and presence end, by the server's clock
         await backend.prune(100)
+    assert keys_left(server) == set()
+
+
+async def test_what_others_publish_disturbs_nobody(server: RedisServer) -> None:
+    async with opened(server) as backend, backend.subscribe(set(Topic), None) as events, backend.strikes():
+        claimed = await backend.claim("worker", None, 0, LEASE)
+        await backend.wait(None, claimed.mark, None)
+        for channel in ("es", "eg", "ec", "wa", "xs"):
+            for nonsense in (b"", b"\xff\xfe", b"s\x1fkey", b"+x\x1f\xff\x1f"):
+                server.command("PUBLISH", f"docket:{{orders}}:{channel}", nonsense)
+        await add(backend, ["a"])
+        async with asyncio.timeout(5):
+            assert (await anext(aiter(events))).key == "a"
+        assert await drain(backend) == 1
+
+
+async def test_large_payloads_come_in_portions(server: RedisServer) -> None:
+    large = b"x" * 1_000_000
+    async with opened(server) as backend:
+        answers = await backend.enqueue([task(str(number), payload=large) for number in range(20)])
+        assert {answer.status for answer in answers} == {EnqueueStatus.ACCEPTED}
+        first = await claim(backend)
+        assert 0 < len(first) < 20
+        assert all(one.payload == large for one in first)
+        assert set(await backend.ack([Ack.complete(one, large) for one in first])) == {Acked.ACKED}
+        assert len(first) + await drain(backend) == 20
     assert keys_left(server) == set()
