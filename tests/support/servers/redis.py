@@ -212,6 +212,9 @@ def outside_url() -> str | None:
     return os.environ.get("DOCKET_TEST_REDIS_URL")
 
 
+_pack = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - its stub says one argument
+
+
 def command(host: str, port: int, *arguments: str | bytes | int) -> object:
     """The answer of any server to one command.
 
@@ -231,7 +234,7 @@ def commands(host: str, port: int, *all_of_them: Sequence[str | bytes | int]) ->
     reply: object = None
     with socket.create_connection((host, port), timeout=10) as connection:
         for arguments in all_of_them:
-            connection.sendall(hiredis.pack_command(tuple(arguments)))
+            connection.sendall(_pack(tuple(arguments)))
             while (reply := cast("object", reader.gets())) is False:
                 data = connection.recv(65536)
                 if not data:
