@@ -3,17 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 from docket_core import instrumentation
-from docket_core.backend.clock import to_micros
+from docket_core.backend.clock import Micros, to_micros
 from docket_core.backend.kit import check_label, check_size
 from docket_core.backend.model import Enqueued, OnConflict, Task
 from docket_core.backend.protocol import Enqueuer
 from docket_core.codec import CodecContext, encode_call, encode_headers
-from docket_core.errors import ConfigurationError, DocketError
+from docket_core.errors import ConfigurationError, DocketError, InvalidInput
 from docket_core.execution import Disposition, Execution
 from docket_core.functions import AnyFunction, placeholder
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from docket_core.docket import Docket
 
 P = ParamSpec("P")
+_LAST_MOMENT = to_micros(datetime.max.replace(tzinfo=UTC))
 MANY = 1000
 """How many tasks go into one call of the backend."""
 
@@ -196,6 +197,7 @@ class Adder(ABC):
         trace = execution.trace_context
         headers = encode_headers(trace if trace is not None else instrumentation.outgoing_context())
         due = execution.due
+        check_due(due, docket.clock.now())
         if isinstance(due, timedelta):
             return Task(execution.key, name, payload, execution.run, headers, None, to_micros(due), execution.attempt)
         return Task(execution.key, name, payload, execution.run, headers, due, None, execution.attempt)
@@ -237,6 +239,17 @@ class Adder(ABC):
         self.docket.functions.described(call.function_name).check_call(call.args, call.kwargs)
         if on_conflict is OnConflict.REPLACE and call.key is None:
             raise ConfigurationError("a call for replace_many needs a key")
+
+
+def check_due(due: Micros | timedelta | None, now: Micros) -> None:
+    """Refuse a time after the last one that a datetime can show.
+
+    Raises:
+        InvalidInput: it says so.
+    """
+    moment = due if isinstance(due, int) else now + to_micros(due or timedelta())
+    if moment > _LAST_MOMENT:
+        raise InvalidInput("a task cannot be due after the year 9999")
 
 
 async def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> list[Enqueued]:

@@ -166,7 +166,7 @@ def encode_exception(codec: Codec, context: CodecContext, error: BaseException, 
         return None  # raising it where somebody waits would end more than that wait
     try:
         data = codec.encode(error, context)
-    except Exception:  # noqa: BLE001 - whatever a user's class does here, the text tells of the failure
+    except BaseException:  # noqa: BLE001 - whatever a user's class does here, the text tells of the failure
         return None
     return data if len(data) <= limit else None
 
@@ -177,7 +177,7 @@ def decode_exception(codec: Codec, context: CodecContext, data: bytes | None) ->
         return None
     try:
         value = codec.decode(data, context)
-    except Exception:  # noqa: BLE001 - its class may be missing here, or refuse to be made; the text remains
+    except BaseException:  # noqa: BLE001 - its class may be missing here, or refuse to be made; the text remains
         return None
     return value if isinstance(value, Exception) else None
 
@@ -252,7 +252,7 @@ def _encode(codec: Codec, value: object, context: CodecContext, what: str) -> by
         return codec.encode(value, context)
     except CodecError:
         raise
-    except Exception as error:
+    except BaseException as error:  # a user's class may raise anything at all
         raise Unserializable(f"{what} cannot be encoded by the {codec.name} codec: {exception_line(error)}") from error
 
 

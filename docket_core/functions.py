@@ -123,6 +123,8 @@ class FunctionTable:
         self.tasks = tasks
         self._described: dict[str, TaskFunction] = {}
         self._names: frozenset[str] = frozenset()
+        self.watchers: set[Callable[[], None]] = set()
+        """Called when a function has become known."""
 
     def register(self, function: AnyFunction, names: Iterable[str] | None = None) -> TaskFunction:
         """Make `function` known under its own name, or under `names`.
@@ -142,6 +144,9 @@ class FunctionTable:
         for task in described:
             self.tasks[task.name] = function
             self._described[task.name] = task
+        if described:
+            for watcher in list(self.watchers):
+                watcher()
         return self.described(chosen[0])
 
     def described(self, name: str) -> TaskFunction:

@@ -1,7 +1,7 @@
 """Waiting for the ends of runs: one subscription and one poller per docket, however many wait."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from docket_core.backend.clock import SECOND, Micros, background
 from docket_core.backend.kit import backoff, jittered, sleep
 from docket_core.backend.model import Last, Record, StateChanged, Topic
 from docket_core.backend.protocol import Subscription
-from docket_core.backend.states import PENDING, State
+from docket_core.backend.states import TERMINAL, State
 from docket_core.batching import Batcher
 from docket_core.codec import CodecContext, decode_exception, decode_result
 from docket_core.errors import (
@@ -33,12 +33,26 @@ POLL_INTERVAL: Micros = SECOND
 _POLL_PORTION = 500
 
 
+class _Waiter:
+    """Somebody who waits for the end of one run."""
+
+    __slots__ = ("news", "run")
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.news = asyncio.Event()
+
+    def concerns(self, record: Record | None) -> bool:
+        """Whether this record says more than that the run goes on."""
+        return record is None or record.live is None or record.live.run != self.run
+
+
 class Outcomes:
     """All who wait for results on one docket."""
 
     def __init__(self, docket: "Docket") -> None:
         self._docket = docket
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, set[_Waiter]] = {}
         self._subscription: Subscription | None = None
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
@@ -50,7 +64,7 @@ class Outcomes:
     async def close(self) -> None:
         """Stop listening; who still waits is told that the docket is not open any more."""
         self._closed = True
-        self._wake(list(self._waiting))
+        self._wake_all()
         if self._worker is not None:
             self._worker.cancel()
             with suppress(asyncio.CancelledError):
@@ -76,8 +90,9 @@ class Outcomes:
         return self._outcome(execution, last)
 
     async def _wait(self, execution: "Execution", until: Micros | None) -> Last:
-        news = asyncio.Event()
-        self._waiting.setdefault(execution.key, set()).add(news)
+        waiter = _Waiter(execution.run)
+        news = waiter.news
+        self._waiting.setdefault(execution.key, set()).add(waiter)
         timer = None
         if until is not None:
             timer = self._docket.clock.call_at(until, news.set)
@@ -95,7 +110,7 @@ class Outcomes:
             if timer is not None:
                 timer.cancel()
             waiting = self._waiting[execution.key]
-            waiting.discard(news)
+            waiting.discard(waiter)
             if not waiting:
                 del self._waiting[execution.key]
                 await self._forget(execution.key)
@@ -148,11 +163,11 @@ class Outcomes:
                     async with self._docket.backend.subscribe({Topic.STATE}, list(self._waiting)) as subscription:
                         self._subscription = subscription
                         await subscription.watch(list(self._waiting))
-                        self._wake(list(self._waiting))
+                        self._wake_all()
                         failures = 0
                         async for event in subscription:
-                            if isinstance(event, StateChanged) and event.state not in PENDING:
-                                self._wake([event.key])
+                            if isinstance(event, StateChanged):
+                                self._tell(event)
                 except BackendError as error:
                     failures += 1
                     logger.warning("cannot listen for results, asking for them instead: %s", error)
@@ -170,13 +185,17 @@ class Outcomes:
                 portion = keys[start : start + _POLL_PORTION]
                 with suppress(BackendError):
                     records = await self._docket.backend.get(portion)
-                    self._wake(
-                        key
-                        for key, record in zip(portion, records, strict=True)
-                        if record is None or record.live is None or record.last is not None
-                    )
+                    for key, record in zip(portion, records, strict=True):
+                        for waiter in self._waiting.get(key, ()):
+                            if waiter.concerns(record):
+                                waiter.news.set()
 
-    def _wake(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            for news in self._waiting.get(key, ()):
-                news.set()
+    def _tell(self, event: StateChanged) -> None:
+        for waiter in self._waiting.get(event.key, ()):
+            if event.state in TERMINAL or event.run != waiter.run:
+                waiter.news.set()
+
+    def _wake_all(self) -> None:
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                waiter.news.set()

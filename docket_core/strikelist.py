@@ -85,9 +85,9 @@ class Strike:
     def decode(data: bytes) -> "Strike":
         """Raises CodecError, ValueError or TypeError for bytes that are no strike."""
         function, parameter, operator, value = decode_instruction(data)
-        return Strike(
-            cast("str | None", function), cast("str | None", parameter), Operator(cast("str", operator)), value
-        )
+        if not isinstance(function, str | None) or not isinstance(parameter, str | None):
+            raise TypeError("a strike names its function and its parameter by text")
+        return Strike(function, parameter, Operator(cast("str", operator)), value)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -80,14 +81,16 @@ class Listener(Bell):
             self._unread[slot] = event
             self.ring()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
         while True:
-            await self.event.wait()
-            self.event.clear()
             with self._lock:
-                unread, self._unread = self._unread, {}
-            for event in unread.values():
-                yield event
+                if self._unread:
+                    return self._unread.pop(next(iter(self._unread)))
+                self.event.clear()
+            await self.event.wait()
 
     async def watch(self, keys: Sequence[str]) -> None:
         with self._lock:
@@ -109,19 +112,20 @@ class StrikeReader(Bell):
     def __init__(self, lock: threading.RLock, rules: dict[str, bytes]) -> None:
         super().__init__()
         self._lock = lock
-        self._unread: list[StrikeEvent] = [StrikeRule(rule, instruction) for rule, instruction in rules.items()]
+        self._unread: deque[StrikeEvent] = deque(StrikeRule(rule, instruction) for rule, instruction in rules.items())
         self._unread.append(StrikesCaughtUp())
-        self.event.set()
 
     def tell(self, rule: StrikeRule) -> None:
         self._unread.append(rule)
         self.ring()
 
-    async def __aiter__(self) -> AsyncIterator[StrikeEvent]:
+    def __aiter__(self) -> AsyncIterator[StrikeEvent]:
+        return self
+
+    async def __anext__(self) -> StrikeEvent:
         while True:
-            await self.event.wait()
-            self.event.clear()
             with self._lock:
-                unread, self._unread = self._unread, []
-            for event in unread:
-                yield event
+                if self._unread:
+                    return self._unread.popleft()
+                self.event.clear()
+            await self.event.wait()

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -47,6 +47,8 @@ from docket_postgres.subscription import PostgresSubscription
 from docket_postgres.watchers import Watchers
 
 Result = TypeVar("Result")
+_PATIENCE = 0.8
+"""Seconds that closing waits for operations under way whose callers have gone."""
 
 
 class PostgresBackend:
@@ -113,20 +115,35 @@ class PostgresBackend:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._watchers.close()
-        await self._hints.close()
+        async with AsyncExitStack() as stack:  # whatever fails or is cancelled, the rest is closed
+            stack.push_async_callback(self._store.close)
+            stack.push_async_callback(self._settle)
+            stack.push_async_callback(self._hints.close)
+            stack.push_async_callback(self._watchers.close)
         self._hints, self._is_waiting = Hints(self._settings), False
-        while self._under_way:
+
+    async def _settle(self) -> None:
+        """Let what is under way come to its end, but do not wait for a server that does not answer."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_PATIENCE)
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
             await asyncio.wait(self._under_way)
-        await self._store.close()
 
     # --- adding and taking ------------------------------------------------------------------------
 
     async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
-        return await self._finished(self._enqueuer.enqueue(tasks, on_conflict)) if tasks else []
+        return await self._finished(self._add(tasks, on_conflict, at_once=True)) if tasks else []
 
     async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
-        return await self._finished(self._enqueuer.schedule(tasks, on_conflict)) if tasks else []
+        return await self._finished(self._add(tasks, on_conflict, at_once=False)) if tasks else []
+
+    async def _add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> Sequence[Enqueued]:
+        answers = await self._enqueuer.add(tasks, on_conflict, at_once=at_once)
+        if not self._settings.notify:  # those who wait in this very instance need no notification
+            self._news.heard(None)
+        return answers
 
     async def claim(
         self,
@@ -219,6 +236,7 @@ class PostgresBackend:
 
         reader, channel = StrikeReader(read, self._hints.connected.is_set), self._settings.channel + "s"
         await self._hints.listen(channel, reader.heard)
+        reader.started = True
         try:
             yield aiter(reader)
         finally:

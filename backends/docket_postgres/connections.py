@@ -42,8 +42,8 @@ class Connections:
         self._idle: list[Connection] = []
         self._closed = False
 
-    async def fetch(self, sql: str, *arguments: object) -> Sequence[Row]:
-        """The rows of one statement, which is one transaction.
+    async def fetch(self, sql: str, *arguments: object, patience: float = 1.0) -> Sequence[Row]:
+        """The rows of one statement, which is one transaction; `patience` times the timeout is waited for them.
 
         Deadlocks and serialization failures are retried, and a statement that a pooler has forgotten.
 
@@ -54,7 +54,7 @@ class Connections:
             async with self._slots:
                 for left in range(_TRIES, -1, -1):
                     try:
-                        return await self._once(sql, arguments)
+                        return await self._once(sql, arguments, self._settings.timeout * patience)
                     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                         state = sqlstate_of(error)
                         if state in UNPREPARED and self._settings.prepared:
@@ -65,13 +65,13 @@ class Connections:
                         await asyncio.sleep(0.01 * random.random() * (_TRIES - left + 1))
         raise AssertionError("the loop above returns or raises")
 
-    async def _once(self, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
+    async def _once(self, sql: str, arguments: Sequence[object], timeout: float) -> Sequence[Row]:
         connection = await self._take()
         try:
             if self._settings.prepared:
-                rows = await connection.fetch(sql, *arguments, timeout=self._settings.timeout)
+                rows = await connection.fetch(sql, *arguments, timeout=timeout)
             else:  # a pooler keeps one session for us as long as a transaction lasts, and no longer
-                async with asyncio.timeout(self._settings.timeout), connection.transaction():
+                async with asyncio.timeout(timeout), connection.transaction():
                     rows = await connection.fetch(sql, *arguments)
         except BaseException as error:
             if is_connection_lost(error):

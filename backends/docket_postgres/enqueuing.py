@@ -7,7 +7,7 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.kit import refusal_of_task
 from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
 from docket_core.backend.states import State
-from docket_postgres.rows import STATES, length, moment, task_columns, waves
+from docket_postgres.rows import STATES, length, moment, portions, task_columns, waves
 from docket_postgres.settings import Settings
 
 Fetch = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
@@ -42,13 +42,15 @@ class PostgresEnqueuer:
             else:
                 answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
         for wave in waves(fitting):
-            positions = [position for _, position in wave]
-            added = await self._add_wave([tasks[position] for position in positions], on_conflict, at_once)
-            for position, answer in zip(positions, added, strict=True):
-                answers[position] = answer
+            for positions in portions(
+                [position for _, position in wave], lambda position: len(tasks[position].payload)
+            ):
+                added = await self._add_some([tasks[position] for position in positions], on_conflict, at_once)
+                for position, answer in zip(positions, added, strict=True):
+                    answers[position] = answer
         return [answer for answer in answers if answer is not None]
 
-    async def _add_wave(self, tasks: list[Task], on_conflict: OnConflict, at_once: bool) -> list[Enqueued]:
+    async def _add_some(self, tasks: list[Task], on_conflict: OnConflict, at_once: bool) -> list[Enqueued]:
         rows = await self._fetch(
             self._sql,
             self._settings.docket,

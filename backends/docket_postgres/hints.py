@@ -130,10 +130,11 @@ class News:
         for function, at in work.items():
             self._functions[function] = (self._count, int(at))
         for waiter in self._waiters:
-            if self._concerns(*waiter[1:], since=self._count - 1):
+            if self.concerns(*waiter[1:], since=self._count - 1):
                 waiter[0].set()
 
-    def _concerns(self, functions: AbstractSet[str] | None, until: Micros | None, since: int) -> bool:
+    def concerns(self, functions: AbstractSet[str] | None, until: Micros | None, since: int) -> bool:
+        """Whether there is news since `since` that is worth a claim before `until`."""
         if self._everything > since:
             return True
         asked = self._functions if functions is None else functions & self._functions.keys()
@@ -147,7 +148,7 @@ class News:
         self, functions: AbstractSet[str] | None, since: int, until: Micros | None, clock: Clock, offset: Micros
     ) -> None:
         """Sleep until there is news since `since`, or the store's time, `offset` ahead of the clock's, is `until`."""
-        if self._concerns(functions, until, since):
+        if self.concerns(functions, until, since):
             return
         event = asyncio.Event()
         waiter = (event, None if functions is None else frozenset(functions), until)

@@ -5,9 +5,10 @@ from importlib.resources import files
 
 import asyncpg
 
+from docket_core.backend.kit import translated
 from docket_core.errors import SchemaMismatch
-from docket_postgres.errors import sqlstate_of
-from docket_postgres.settings import SCHEMA, checked_schema, driver_dsn
+from docket_postgres.errors import sqlstate_of, translate
+from docket_postgres.settings import SCHEMA, checked_schema, target_of
 
 VERSION = 1
 """The version of the schema that this code was written for."""
@@ -30,6 +31,7 @@ _PINS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
+    "enable_sort": "off",
     "lock_timeout": "3000",
 }
 
@@ -55,17 +57,22 @@ def grants_sql(role: str, schema: str = SCHEMA) -> str:
     )
 
 
-async def migrate(url: str, schema: str = SCHEMA) -> bool:
-    """Create or upgrade the schema at `url`; whether there was anything to do. Safe to run by many at once.
+async def migrate(url: str, schema: str | None = None) -> bool:
+    """Create or upgrade the schema that a backend's URL names; whether there was anything to do.
+
+    Safe to run by many at once. `schema` goes before the URL's option.
 
     Raises:
-        SchemaMismatch: the schema is newer than this code.
+        SchemaMismatch: the schema is newer than this code, or the role may not change it.
+        BackendUnavailable: the server cannot be reached.
     """
-    connection = await asyncpg.connect(driver_dsn(url.partition("?")[0]))
-    try:
-        return await upgrade(connection, checked_schema(schema))
-    finally:
-        await connection.close()
+    dsn, named = target_of(url)
+    with translated(translate):
+        connection = await asyncpg.connect(dsn, timeout=10)
+        try:
+            return await upgrade(connection, checked_schema(schema or named))
+        finally:
+            await connection.close()
 
 
 async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> bool:

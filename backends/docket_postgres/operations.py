@@ -34,6 +34,7 @@ from docket_postgres.rows import (
     count,
     length,
     name,
+    portions,
     records,
     storable,
     text,
@@ -109,18 +110,25 @@ async def ack(store: Store, acks: Sequence[Ack]) -> list[Acked]:
         if refusal_of_ack(item, store.max_payload) is None:
             fitting.append((item.claim.key, position))
     for wave in waves(fitting):
-        plain = [
-            position for _, position in wave if VERDICTS[acks[position].verdict] <= 5 and not acks[position].successor
-        ]
-        done = set(await _finish(store, [acks[position] for position in plain])) if plain else set[int]()
-        finished = {plain[number - 1] for number in done}
-        rest = [position for _, position in wave if position not in finished]
-        for position in finished:
-            answers[position] = Acked.ACKED
-        if rest:
-            for position, code in zip(rest, await _settle(store, [acks[p] for p in rest]), strict=True):
-                answers[position] = _ACKED[code]
+        for positions in portions(
+            [position for _, position in wave], lambda position: len(acks[position].result or b"")
+        ):
+            for position, answer in zip(positions, await _ack_some(store, [acks[p] for p in positions]), strict=True):
+                answers[position] = answer
     return answers
+
+
+async def _ack_some(store: Store, acks: list[Ack]) -> list[Acked]:
+    answers: list[Acked | None] = [None] * len(acks)
+    plain = [number for number, item in enumerate(acks) if VERDICTS[item.verdict] <= 5 and item.successor is None]
+    if plain:
+        for position in await _finish(store, [acks[number] for number in plain]):
+            answers[plain[position - 1]] = Acked.ACKED
+    rest = [number for number, answer in enumerate(answers) if answer is None]
+    if rest:
+        for number, code in zip(rest, await _settle(store, [acks[number] for number in rest]), strict=True):
+            answers[number] = _ACKED[code]
+    return [answer for answer in answers if answer is not None]
 
 
 async def _finish(store: Store, acks: list[Ack]) -> Sequence[int]:
@@ -276,10 +284,11 @@ async def scan(store: Store, states: AbstractSet[State], limit: int, after: str 
     """Records in the order of their keys."""
     if limit <= 0:
         return Page([], after)
-    keys: list[str] = await store.value(
+    rows = await store.fetch_slowly(
         store.sql("select docket.scan_1($1, $2, $3, $4, $5)"),
         *(store.docket, store.now(), [_CODES[state] for state in states], text(after) or "", limit + 1),
     )
+    keys: list[str] = rows[0][0]
     found = await _records(store, keys[:limit]) if keys else {}
     return Page([found[key] for key in keys[:limit] if key in found], keys[limit - 1] if len(keys) > limit else None)
 
@@ -291,7 +300,7 @@ async def _records(store: Store, keys: Sequence[str]) -> dict[str, Record]:
 
 async def counts(store: Store) -> list[FunctionCounts]:
     """How many live tasks each function has."""
-    rows = await store.fetch(store.sql(_COUNTS), store.docket, store.now())
+    rows = await store.fetch_slowly(store.sql(_COUNTS), store.docket, store.now())
     return [FunctionCounts(*row) for row in rows]
 
 

@@ -25,7 +25,7 @@ def docket_core_backend() -> BackendPlugin:
             "notify_url": Option(str, None, "where to listen, if the URL leads through a pooler that cannot"),
             "prepared": Option(switch, True, "use prepared statements; found out by itself behind a pooler"),
             "pool": Option(whole_number(1, 100), 4, "the most connections for work, opened as they are needed"),
-            "timeout": Option(whole_number(1, 3600), 30, "seconds after which an unanswered statement is given up"),
+            "timeout": Option(whole_number(1, 3600), 5, "seconds after which an unanswered statement is given up"),
             "host": Option(str, None, "the server's host, or the folder of its socket"),
             "sslmode": Option(
                 one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"), None, "as libpq has it"

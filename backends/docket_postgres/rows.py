@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from docket_core.backend.clock import Micros
@@ -32,6 +32,8 @@ VERDICTS = {
 _FAR: Micros = 1 << 62
 _MAX_INT = (1 << 63) - 1
 _MAX_NAME = 200
+_PORTION = 1000
+_PORTION_BYTES = 8 * 1024 * 1024
 
 
 def moment(value: Micros | None) -> Micros | None:
@@ -89,6 +91,19 @@ def waves(items: Iterable[tuple[str, Item]]) -> list[list[tuple[str, Item]]]:
         later[number - 1].append(pair)
     result = [[first[key] for key in sorted(first)]] if first else []
     return result + [sorted(wave, key=lambda pair: pair[0]) for wave in later]
+
+
+def portions(items: Sequence[Item], weight: Callable[[Item], int]) -> list[list[Item]]:
+    """Items in the same order, cut so that no statement grows beyond what a server likes to take at once."""
+    result: list[list[Item]] = [[]]
+    total = 0
+    for item in items:
+        total += weight(item)
+        if len(result[-1]) >= _PORTION or (total > _PORTION_BYTES and result[-1]):
+            result.append([])
+            total = weight(item)
+        result[-1].append(item)
+    return result if items else []
 
 
 def request_json(request: PermitRequest) -> str:

@@ -9,10 +9,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from docket_core.backend.hookspecs import Opening
-from docket_core.backend.url import redact
+from docket_core.backend.url import parse_url, redact
 from docket_core.errors import BadOption
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PASSED_ON = ("host", "sslmode", "sslrootcert", "sslcert", "sslkey")
 SCHEMA = "docket"
 """The schema of docket's tables, unless the option `schema` names another."""
@@ -61,9 +61,20 @@ def settings_of(opening: Opening) -> Settings:
         notify=bool(options.get("notify", True)),
         prepared=bool(options.get("prepared", True)),
         pool=pool if isinstance(pool, int) else 4,
-        timeout=float(timeout) if isinstance(timeout, int) else 30.0,
+        timeout=float(timeout) if isinstance(timeout, int) else 5.0,
         migrate=bool(options.get("migrate", True)),
     )
+
+
+def target_of(url: str) -> tuple[str, str]:
+    """Where a backend's URL leads: what the driver takes, and the schema.
+
+    Raises:
+        ConfigurationError: it is no such URL.
+    """
+    parsed = parse_url(url)
+    passed_on = {name: parsed.options[name] for name in _PASSED_ON if name in parsed.options}
+    return driver_dsn(parsed.text, passed_on), checked_schema(parsed.options.get("schema", SCHEMA))
 
 
 def checked_schema(name: str) -> str:
@@ -74,7 +85,7 @@ def checked_schema(name: str) -> str:
     """
     if not _IDENTIFIER.fullmatch(name):
         raise BadOption(
-            f"bad value for the option 'schema': {name!r} is no plain name of letters, digits, '_' and '$' "
+            f"bad value for the option 'schema': {name!r} is no plain name of letters, digits and '_' "
             f"of at most 63 characters"
         )
     return name

@@ -15,6 +15,7 @@ from docket_postgres.migrations import is_current, upgrade
 from docket_postgres.settings import Settings
 
 Row = Sequence[Any]
+_PATIENCE = 12.0
 
 
 class Store:
@@ -55,6 +56,10 @@ class Store:
         """The rows of a statement."""
         return await self._fetch(self._work, sql, arguments)
 
+    async def fetch_slowly(self, sql: str, *arguments: object) -> Sequence[Row]:
+        """As `fetch`, for a statement that reads much."""
+        return await self._fetch(self._work, sql, arguments, _PATIENCE)
+
     async def fetch_control(self, sql: str, *arguments: object) -> Sequence[Row]:
         """As `fetch`, on the connection that keeps leases and presence alive whatever the others are busy with."""
         return await self._fetch(self._control, sql, arguments)
@@ -63,17 +68,19 @@ class Store:
         """The only value of the only row of a statement."""
         return (await self.fetch(sql, *arguments))[0][0]
 
-    async def _fetch(self, connections: Connections | None, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
+    async def _fetch(
+        self, connections: Connections | None, sql: str, arguments: Sequence[object], patience: float = 1.0
+    ) -> Sequence[Row]:
         if connections is None:
             raise BackendUnavailable("this backend is not open; use it as an async context manager")
         try:
-            return await connections.fetch(sql, *arguments)
+            return await connections.fetch(sql, *arguments, patience=patience)
         except SchemaMismatch as error:
             if sqlstate_of(error.__cause__) not in MISSING:
                 raise
         async with self._mending:  # the tables were there when it was opened: somebody has wiped them
             await self.prepare()
-        return await connections.fetch(sql, *arguments)
+        return await connections.fetch(sql, *arguments, patience=patience)
 
     async def prepare(self) -> Durability:
         """Create or upgrade the schema, if that is needed and allowed; answers what the server's settings promise.
@@ -82,23 +89,26 @@ class Store:
             SchemaMismatch: it cannot be used, and cannot be made usable.
         """
         with translated(translate):
-            connection = await connect(self.settings.dsn, self.settings, "docket")
+            # without prepared statements: a pooler may be between
+            connection = await connect(self.settings.dsn, self.settings._replace(prepared=False), "docket")
             try:
-                if await connection.fetchval("show server_encoding") != "UTF8":
+                async with connection.transaction():
+                    encoding = await connection.fetchval("show server_encoding")
+                    current = await is_current(connection, self.settings.schema)
+                if encoding != "UTF8":
                     raise SchemaMismatch("the database's encoding is not UTF8; create it with `encoding 'UTF8'`")
-                if not await is_current(connection, self.settings.schema):
-                    if not self.settings.migrate:
-                        raise SchemaMismatch(
-                            f"the schema {self.settings.schema!r} is not there or older than this code, and the "
-                            f"option migrate=false forbids to change it; run `docket migrate`"
-                        )
+                if not current and not self.settings.migrate:
+                    raise SchemaMismatch(
+                        f"the schema {self.settings.schema!r} is not there or older than this code, and the "
+                        f"option migrate=false forbids to change it; run `docket migrate`"
+                    )
+                if not current:
                     await upgrade(connection, self.settings.schema)
-                row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
+                async with connection.transaction():
+                    row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
+                    fsync = await connection.fetchval("show fsync")
+                    commit = await connection.fetchval("show synchronous_commit")
                 self.identity = tuple(row or ())
-                fsync, commit = (
-                    await connection.fetchval("show fsync"),
-                    await connection.fetchval("show synchronous_commit"),
-                )
             finally:
                 connection.terminate()
         return Durability.FSYNC if fsync == "on" and commit != "off" else Durability.PROCESS

@@ -26,15 +26,24 @@ class StrikeReader:
         self._read = read
         self._is_listening = is_listening
         self._ring = asyncio.Event()
+        self._is_broken = False
+        self.started = False
+        """Set once it is entered: a gap before that is none."""
 
-    def heard(self, _payload: str | None) -> None:
-        """There may be something new."""
+    def heard(self, payload: str | None) -> None:
+        """There may be something new; None says that the connection was lost."""
+        self._is_broken = self._is_broken or (payload is None and self.started)
         self._ring.set()
 
     async def __aiter__(self) -> AsyncIterator[StrikeEvent]:
         last, asked, failures = -1, time.monotonic(), 0
         while True:
             self._ring.clear()
+            if self._is_broken:
+                self._is_broken = False
+                if last >= 0:
+                    last = -1
+                    yield StrikesReset()
             try:
                 rows = await self._read(last)
             except BackendError:

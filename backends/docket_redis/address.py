@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +11,7 @@ from docket_core.backend.url import BackendURL
 from docket_core.errors import BadOption, ConfigurationError
 
 DEFAULT_PORT = 6379
+SENTINEL_PORT = 26379
 
 
 class Node(NamedTuple):
@@ -23,16 +25,38 @@ class Node(NamedTuple):
         return self.path if self.path is not None else f"{self.host}:{self.port}"
 
 
+class Login(NamedTuple):
+    """An account of a server; without a password nobody logs in."""
+
+    username: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Login({self.username!r})"
+
+
+class Topology(StrEnum):
+    """How the server that a docket is on is found."""
+
+    SINGLE = "single"
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
 class Address(NamedTuple):
     """All that is needed to connect."""
 
+    topology: Topology
     nodes: tuple[Node, ...]
-    username: str | None
-    password: str | None
+    """The server; the sentinels; or some nodes of the cluster."""
+    login: Login
     db: int
     tls: ssl.SSLContext | None
     timeout: float
     """Seconds without an answer after which the server counts as away."""
+    service: str = ""
+    """The name under which the sentinels know the server."""
+    sentinel_login: Login = Login()
 
     def __repr__(self) -> str:
         return f"Address({', '.join(map(str, self.nodes))})"
@@ -44,38 +68,59 @@ def address_of(url: BackendURL, options: Mapping[str, OptionValue | None]) -> Ad
     Raises:
         ConfigurationError: the URL names no server, or a port or database that is no number.
     """
-    parts = urlsplit(url.text)
-    userinfo, _, hosts = parts.netloc.rpartition("@")
+    base, _, kind = url.scheme.partition("+")
+    topology = Topology(kind or "single")
+    rest = url.text.partition("://")[2]
+    userinfo, _, rest = rest.rpartition("@") if not rest.startswith("/") else ("", "", rest)
     username, colon, password = userinfo.partition(":")
-    path = unquote(parts.path)
+    hosts, slash, path = rest.partition("/")
+    path = unquote(slash + path)
     nodes: tuple[Node, ...]
-    if parts.scheme == "unix":
+    service = ""
+    if base == "unix":
         if hosts or not path:
             raise ConfigurationError(f"{url.redacted!r} names no socket; it has the form unix:///path/to/redis.sock")
         nodes, database = (Node("", 0, path),), ""
     else:
-        nodes = tuple(_node(text, url) for text in hosts.split(","))
+        port = SENTINEL_PORT if topology is Topology.SENTINEL else DEFAULT_PORT
+        nodes = tuple(_node(text, port, url) for text in hosts.split(","))
         database = path.strip("/")
+    if topology is Topology.SENTINEL:
+        service, _, database = database.partition("/")
+        if not service:
+            raise ConfigurationError(
+                f"{url.redacted!r} names no service; it has the form redis+sentinel://host:26379,other:26379/service"
+            )
+    elif len(nodes) > 1 and topology is Topology.SINGLE:
+        raise ConfigurationError(f"{url.redacted!r} names several servers; redis+cluster:// takes several nodes")
+    sentinel_user, sentinel_password = options.get("sentinel_username"), options.get("sentinel_password")
     return Address(
+        topology,
         nodes,
-        unquote(username) or None,
-        unquote(password) if colon else None,
+        Login(unquote(username) or None, unquote(password) if colon else None),
         _database(database, options.get("db"), url),
-        _tls(options) if parts.scheme == "rediss" else None,
+        _tls(options) if base == "rediss" else None,
         float(options.get("timeout") or 5),
+        service,
+        Login(
+            None if sentinel_user is None else str(sentinel_user),
+            None if sentinel_password is None else str(sentinel_password),
+        ),
     )
 
 
-def _node(text: str, url: BackendURL) -> Node:
-    parts = urlsplit(f"//{text}")
+def _node(text: str, default: int, url: BackendURL) -> Node:
     try:
+        parts = urlsplit(f"//{text}")
         port = parts.port
     except ValueError as error:
         raise ConfigurationError(f"{url.redacted!r} has a port that is no number up to 65535") from error
-    return Node(parts.hostname or "localhost", DEFAULT_PORT if port is None else port)
+    return Node(parts.hostname or "localhost", default if port is None else port)
 
 
 def _database(text: str, option: OptionValue | None, url: BackendURL) -> int:
+    if "+cluster" in url.scheme and (text or option):
+        raise ConfigurationError(f"{url.redacted!r} names a database, but a cluster has only one")
     if text and option is not None:
         raise BadOption(f"{url.redacted!r} names the database twice, in its path and as option; give it once")
     if text and not text.isdecimal():

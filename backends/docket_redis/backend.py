@@ -49,9 +49,7 @@ from docket_redis.hub import Hub
 from docket_redis.records import LETTERS, optional_int, record_of
 from docket_redis.settings import check_server
 from docket_redis.wait import Bells, StoreClock
-
-PORTION = 500
-"""How many items one script deals with: a few milliseconds of the server's time."""
+from docket_redis.wire import PORTION
 
 
 class RedisBackend:
@@ -91,6 +89,7 @@ class RedisBackend:
         return f"<RedisBackend {self.url} docket {self.name!r}>"
 
     async def __aenter__(self) -> Self:
+        self._client.reopen()
         try:
             durability = await check_server(self._client, self.url)
         except BaseException:
@@ -116,13 +115,12 @@ class RedisBackend:
     async def _add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> list[Enqueued]:
         refusals = [refusal_of_task(task, self._max_payload) for task in tasks]
         taken = [task for task, refusal in zip(tasks, refusals, strict=True) if refusal is None]
-        portions = [taken[at : at + PORTION] for at in range(0, len(taken), PORTION)]
+        items = [wire.enqueue_arguments(task, at_once=at_once) for task in taken]
+        portions = wire.portions(items)
         answers: list[Enqueued] = []
-        sent = [
-            [on_conflict.value, *(value for task in portion for value in wire.enqueue_arguments(task, at_once=at_once))]
-            for portion in portions
-        ]
-        for portion, reply in zip(portions, await self._client.run_each("enqueue", sent) if sent else (), strict=True):
+        sent = [wire.flat(items[portion], on_conflict.value) for portion in portions]
+        replies = await self._client.run_each("enqueue", sent) if sent else []
+        for portion, reply in zip((taken[one] for one in portions), replies, strict=True):
             if isinstance(reply, ServerError):
                 error = translated(reply)
                 if not isinstance(error, Overloaded):
@@ -320,11 +318,8 @@ class RedisBackend:
         """Run a script over items, in portions, and answer its replies in one list."""
         if not items:
             return []
-        portions = [
-            [*first, *(value for item in items[at : at + PORTION] for value in item)]
-            for at in range(0, len(items), PORTION)
-        ]
-        return [value for reply in await self._client.run_all(name, portions) for value in reply]
+        sent = [wire.flat(items[portion], *first) for portion in wire.portions(items)]
+        return [value for reply in await self._client.run_all(name, sent) for value in reply]
 
 
 def _refused(task: Task, error: DocketError) -> Enqueued:

@@ -1,13 +1,18 @@
 """The calls of one docket: one connection for all of them, opened anew when it was lost."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from docket_core.backend.clock import Clock, Micros
 from docket_core.errors import BackendUnavailable
-from docket_redis.address import Address, Node
+from docket_redis.address import Address, Node, Topology
 from docket_redis.connection import Argument, Connection, Reply, ServerError, connect, pack, translated
+from docket_redis.locate import locator
 from docket_redis.lua import Script, script
+
+_AWAY = re.compile(r"\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN)\b")
+"""Codes, also within a script's error, of a server that is not, or not now, the one to ask."""
 
 
 class Client:
@@ -20,11 +25,23 @@ class Client:
         self._retention = retention
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
+        self._locator = locator(address, prefix)
+        self._node: Node | None = None
+        self.moved: Callable[[Node], None] | None = None
+        """Called when the docket was found on another server than before."""
         self._closed = False
 
-    async def node(self) -> Node:
-        """Where the docket is now."""
-        return self.address.nodes[0]
+    async def open(self, push: Callable[[Reply], None] | None = None) -> tuple[Node, Connection]:
+        """A new connection to the server that the docket is on now.
+
+        Raises:
+            BackendUnavailable: it cannot be found or reached, or takes no writes.
+        """
+        node = await self._locator.node()
+        connection = await connect(self.address, node, push, db=self.address.db)
+        if self.address.topology is Topology.SENTINEL and push is None:
+            await _check_role(connection, node)
+        return node, connection
 
     async def run(self, name: str, *arguments: Argument) -> Reply:
         """Run one script; its own arguments follow the time and the retention.
@@ -69,6 +86,10 @@ class Client:
         except ServerError as error:
             raise translated(error) from error
 
+    def reopen(self) -> None:
+        """Take calls again after a `close`."""
+        self._closed = False
+
     async def close(self) -> None:
         self._closed = True
         if self._connecting is not None:
@@ -88,7 +109,11 @@ class Client:
         """The reply on a second try, where a second try makes sense: the server had forgotten the script."""
         if error.code == "NOSCRIPT":
             return await connection.send(self._packed(called, arguments, text=True))[0]
-        if error.code in {"READONLY", "LOADING", "MASTERDOWN"} or "READONLY" in str(error):
+        if error.code == "MOVED":  # nothing was done: the slot is on another node
+            connection.close()
+            connection = await self._connected()
+            return await connection.send(self._packed(called, arguments, text=True))[0]
+        if _AWAY.search(str(error)) is not None:
             connection.close()  # the next call looks for the server anew
         return error
 
@@ -96,17 +121,36 @@ class Client:
         """The connection; callers that find none share one attempt, which none of them can cancel."""
         if self._closed:
             raise BackendUnavailable("this backend is closed")
+        if self._connection is not None and self._connection.usable:
+            return self._connection
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect(), name="docket-redis-connect")
             self._connecting.add_done_callback(self._connect_done)
         return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> Connection:
-        connection = await connect(self.address, await self.node())
+        node, connection = await self.open()
         self._connection = connection
+        if self._node not in {None, node} and self.moved is not None:
+            self.moved(node)
+        self._node = node
         return connection
 
     def _connect_done(self, task: asyncio.Task[Connection]) -> None:
         self._connecting = None
         if not task.cancelled():
             task.exception()
+
+
+async def _check_role(connection: Connection, node: Node) -> None:
+    """Refuse a server that sentinels still call the master, and that is none any more."""
+    try:
+        role = await connection.call("ROLE")
+    except ServerError as error:  # an account may not be allowed to ask
+        if error.code == "NOPERM":
+            return
+        connection.close()
+        raise translated(error) from error
+    if role[0] != b"master":
+        connection.close()
+        raise BackendUnavailable(f"the Redis server at {node} is a replica now")

@@ -9,7 +9,7 @@ from typing import Any
 import hiredis
 
 from docket_core.errors import BackendError, BackendUnavailable, Overloaded
-from docket_redis.address import Address, Node
+from docket_redis.address import Address, Login, Node
 
 Argument = str | bytes | int
 Reply = Any
@@ -145,8 +145,15 @@ class Connection(asyncio.Protocol):
             self._watch = self._loop.call_later(left, self._look)
 
 
-async def connect(address: Address, node: Node, push: Callable[[Reply], None] | None = None) -> Connection:
-    """A connection to `node`, logged in, on the right database.
+async def connect(
+    address: Address,
+    node: Node,
+    push: Callable[[Reply], None] | None = None,
+    *,
+    login: Login | None = None,
+    db: int = 0,
+) -> Connection:
+    """A connection to `node`, logged in with the address's account or another, on database `db`.
 
     Raises:
         BackendUnavailable: it cannot be reached, or refuses.
@@ -167,7 +174,7 @@ async def connect(address: Address, node: Node, push: Callable[[Reply], None] | 
     except OSError as error:
         raise BackendUnavailable(f"the Redis server at {node} cannot be reached: {error}") from error
     try:
-        await _log_in(connection, address)
+        await _log_in(connection, login or address.login, db)
     except ServerError as error:
         connection.close()
         raise BackendUnavailable(f"the Redis server at {node} refuses: {error}") from error
@@ -177,9 +184,9 @@ async def connect(address: Address, node: Node, push: Callable[[Reply], None] | 
     return connection
 
 
-async def _log_in(connection: Connection, address: Address) -> None:
-    if address.password is not None:
-        user = (address.username,) if address.username else ()
-        await connection.call("AUTH", *user, address.password)
-    if address.db:
-        await connection.call("SELECT", address.db)
+async def _log_in(connection: Connection, login: Login, db: int) -> None:
+    if login.password is not None:
+        user = (login.username,) if login.username else ()
+        await connection.call("AUTH", *user, login.password)
+    if db:
+        await connection.call("SELECT", db)

@@ -1,14 +1,18 @@
 """The one connection on which a backend listens: who wants which channel, and coming back after a loss."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Protocol, cast
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff
 from docket_core.errors import BackendUnavailable
+from docket_redis.address import Node
 from docket_redis.client import Client
-from docket_redis.connection import Connection, Reply, connect, pack
+from docket_redis.connection import Connection, Reply, pack
+
+logger = logging.getLogger(__name__)
 
 _PING_EVERY = 15.0
 """Seconds; a connection on which nothing is heard for longer, pings included, is given up."""
@@ -36,7 +40,9 @@ class Hub:
         self._waiting: set[asyncio.Event] = set()
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._node: Node | None = None
         self._last_heard = 0.0
+        client.moved = self._moved
 
     def add(self, listener: Listener, channels: Iterable[str]) -> None:
         """Let `listener` hear of these channels, from when they are confirmed."""
@@ -93,6 +99,11 @@ class Hub:
             runner.cancel()
             await asyncio.gather(runner, return_exceptions=True)
 
+    def _moved(self, node: Node) -> None:
+        """Scripts tell events only if somebody listens on their own server: follow them."""
+        if self._connection is not None and self._node != node:
+            self._connection.close()
+
     def _send(self, command: str, channels: list[str]) -> None:
         if channels and self._connection is not None and self._connection.usable:
             self._connection.send(pack(command, *(self._client.prefix + channel for channel in channels)), 0)
@@ -101,7 +112,7 @@ class Hub:
         attempt, before = 0, False
         while True:
             try:
-                connection = await connect(self._client.address, await self._client.node(), self._push)
+                self._node, connection = await self._client.open(self._push)
             except BackendUnavailable:
                 attempt += 1
                 await asyncio.sleep(backoff(attempt, SECOND // 20, SECOND) / SECOND)
@@ -148,7 +159,10 @@ class Hub:
         kind, channel = told[0], told[1].decode(errors="replace")[len(self._client.prefix) :]
         if kind == b"message":
             for listener in tuple(self._wanted.get(channel, ())):
-                listener.heard(channel, told[2])
+                try:
+                    listener.heard(channel, told[2])
+                except (ValueError, LookupError):  # not one of ours: somebody else publishes there
+                    logger.warning("a message on %s that nobody can read was left out", channel)
         elif kind == b"subscribe" and channel in self._wanted:
             self._confirmed.add(channel)
             for changed in self._waiting:

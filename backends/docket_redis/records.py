@@ -17,6 +17,9 @@ STATES = {
 }
 LETTERS = {state: letter for letter, state in STATES.items()}
 
+PIECE = 64
+"""A hash keeps its small form as long as no field has more bytes (`hash-max-listpack-value`)."""
+
 Fields = dict[bytes, bytes]
 
 
@@ -57,7 +60,18 @@ def _fields(flat: Sequence[bytes]) -> Fields:
 def _content(fields: Fields, outside: bytes) -> tuple[bytes, bytes]:
     if b"x" in fields:
         return parted(outside)
-    return fields.get(b"p", b""), fields.get(b"h", b"")
+    return _whole(fields, b"p") or b"", _whole(fields, b"h") or b""
+
+
+def _whole(fields: Fields, name: bytes) -> bytes | None:
+    """A value that may stand in pieces: name, name1, name2 …"""
+    value = fields.get(name)
+    if value is None or len(value) != PIECE:
+        return value
+    pieces = [value]
+    while (piece := fields.get(b"%b%d" % (name, len(pieces)))) is not None:
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _text(fields: Fields, name: bytes) -> str | None:
@@ -106,7 +120,7 @@ def _progress(fields: Fields) -> Progress | None:
 def _last(fields: Fields, outside: bytes) -> Last:
     payload, headers = _content(fields, outside)
     held = fields[b"s"] == b"r"
-    result, error = fields.get(b"zr"), _text(fields, b"ze")
+    result, error = _whole(fields, b"zr"), _whole(fields, b"ze")
     return Last(
         STATES[fields[b"zs"].decode()],
         fields[b"f"].decode(),
@@ -122,7 +136,7 @@ def _last(fields: Fields, outside: bytes) -> Last:
         int(fields[b"zc"]),
         int(fields[b"zx"]),
         result[1:] if result is not None else None,
-        error[1:] if error is not None else None,
+        error[1:].decode(errors="replace") if error is not None else None,
         _text(fields, b"zw"),
     )
 

@@ -1,6 +1,7 @@
 """Between the records of the model and the arguments and answers of the scripts."""
 
 from collections.abc import Sequence
+from itertools import chain, pairwise
 from urllib.parse import quote
 
 from docket_core.backend.clock import Micros
@@ -23,7 +24,7 @@ from docket_core.backend.model import (
     Verdict,
 )
 from docket_redis.connection import Argument, Reply
-from docket_redis.records import STATES, joined, optional_int, parted
+from docket_redis.records import PIECE, STATES, joined, optional_int, parted
 
 ACKED = {b"A": Acked.ACKED, b"G": Acked.GONE, b"S": Acked.SUPERSEDED, b"L": Acked.LOST}
 CANCELLED = {b"C": CancelReply.CANCELLED, b"R": CancelReply.REQUESTED, b"G": CancelReply.GONE}
@@ -51,8 +52,12 @@ _VERDICTS = {
     Verdict.PARK: "P",
     Verdict.RELEASE: "L",
 }
-_SHORT = 64
-"""A hash keeps its small form as long as no field has more bytes (`hash-max-listpack-value`)."""
+_SHORT = 5 * PIECE
+"""Up to so many bytes of payload and headers together stand in the record itself, in pieces."""
+PORTION = 500
+"""How many items one script deals with: a few milliseconds of the server's time."""
+_MOST_BYTES = 8 * 1024 * 1024
+"""And how much they may hold together, unless it is one."""
 _CLAIM_WIDTH = 11
 _ENQUEUED_WIDTH = 5
 
@@ -64,6 +69,23 @@ def prefix_of(name: str) -> str:
 
 _SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) not in "{}%*?[]\\^\"'")
 """What stays readable in a key; glob characters are quoted so that a prefix can stand in a server's access list."""
+
+
+def portions(items: Sequence[Sequence[Argument]]) -> list[slice]:
+    """Which items go into one script each: neighbours, neither too many nor too large."""
+    cuts, size, start = [0], 0, 0
+    for at, item in enumerate(items):
+        of_item = sum(len(value) for value in item if isinstance(value, bytes))
+        if at - start >= PORTION or (size + of_item > _MOST_BYTES and at > start):
+            cuts.append(at)
+            size, start = 0, at
+        size += of_item
+    return [slice(first, last) for first, last in pairwise([*cuts, len(items)]) if first < last]
+
+
+def flat(items: Sequence[Sequence[Argument]], *first: Argument) -> list[Argument]:
+    """The arguments of one script: what stands in front, then all of each item."""
+    return [*first, *chain.from_iterable(items)]
 
 
 def enqueue_arguments(task: Task, *, at_once: bool) -> list[Argument]:
@@ -79,7 +101,7 @@ def _moment(when: Micros | None, delay: Micros | None) -> tuple[str, Micros]:
 
 
 def _content(task: Task) -> tuple[int, bytes, bytes]:
-    if len(task.payload) <= _SHORT and len(task.headers) <= _SHORT:
+    if len(task.payload) + len(task.headers) <= _SHORT:
         return 0, task.payload, task.headers
     return 1, joined(task.payload, task.headers), b""
 

@@ -55,7 +55,7 @@ def _add_one(tx: Transaction, entry: Entry | None, task: Task, when: Micros, on_
                 return _answer(EnqueueStatus.ACCEPTED, part, tx.now)
         if entry.live is not None and on_conflict is OnConflict.KEEP:
             return _answer(EnqueueStatus.EXISTS, entry.live, tx.now)
-    error = tx.is_full()
+    error = tx.is_full(len(task.payload) + len(task.headers))
     if error is not None:
         return Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
     if entry is None:

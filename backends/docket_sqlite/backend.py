@@ -1,7 +1,7 @@
 """The SQLite backend: each operation of the protocol as a job for the thread that writes, or the one that reads."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -45,13 +45,16 @@ from docket_sqlite.claiming import Grants
 from docket_sqlite.connection import File
 from docket_sqlite.desk import Desk
 from docket_sqlite.hub import Hub
-from docket_sqlite.joining import join
 from docket_sqlite.news import News
 from docket_sqlite.strikes import StrikeReader, strike
 from docket_sqlite.subscription import Subscription
 from docket_sqlite.transaction import Transaction
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+PORTION = 1000
+"""Items of one call that share a transaction."""
 
 BEAT = """
 INSERT INTO docket_workers (docket, name, functions, last_seen, expires_at) VALUES (?, ?, ?, ?, ?)
@@ -114,6 +117,7 @@ class SqliteBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            self._desk.hurry()
             await self._hub.close()
         finally:
             await self._desk.close()
@@ -125,10 +129,14 @@ class SqliteBackend:
         return await self._add(tasks, on_conflict, at_once=False)
 
     async def _add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> Sequence[Enqueued]:
-        try:
-            return await self._write(tasks, lambda tx: add(tx, tasks, on_conflict, at_once=at_once))
-        except Overloaded as error:
-            return [Enqueued(EnqueueStatus.REFUSED, task.run, error=error) for task in tasks]
+        answers: list[Enqueued] = []
+        for portion in _portions(tasks):
+            work = partial(add, tasks=portion, on_conflict=on_conflict, at_once=at_once)
+            try:
+                answers += await self._desk.write(work)
+            except Overloaded as error:
+                answers += [Enqueued(EnqueueStatus.REFUSED, task.run, error=error) for task in portion]
+        return answers
 
     async def claim(
         self,
@@ -139,19 +147,21 @@ class SqliteBackend:
         max_deliveries: int | None = None,
     ) -> Claimed:
         await self._hub.listen()
-        return await self._desk.write(lambda tx: Grants(tx, worker, limit, lease, max_deliveries).claim(functions))
+        return await self._desk.write(
+            lambda tx: Grants(tx, worker, limit, lease, max_deliveries).claim(functions), synced=False
+        )
 
     async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
         await self._hub.wait(functions, since if isinstance(since, int) else 0, until)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
-        return await self._write(claims, lambda tx: acking.renew(tx, claims, lease))
+        return await self._write(claims, lambda tx, portion: acking.renew(tx, portion, lease), synced=False)
 
     async def ack(self, acks: Sequence[Ack]) -> Sequence[Acked]:
-        return await self._write(acks, lambda tx: acking.ack(tx, acks))
+        return await self._write(acks, acking.ack)
 
     async def cancel(self, keys: Sequence[str]) -> Sequence[CancelReply]:
-        return await self._write(keys, lambda tx: ending.cancel(tx, keys))
+        return await self._write(keys, ending.cancel)
 
     async def clear(self) -> int:
         walk: clearing.Walk | None = clearing.Walk()
@@ -162,16 +172,16 @@ class SqliteBackend:
         return cleared
 
     async def prune(self, limit: int) -> int:
-        return await self._desk.write(lambda tx: ending.prune(tx, limit))
+        return await self._desk.write(lambda tx: ending.prune(tx, limit), synced=False)
 
     async def acquire(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
-        return await self._write(requests, lambda tx: permits.acquire(tx, requests))
+        return await self._write_portion(requests, permits.acquire, synced=False) if requests else []
 
     async def release(self, requests: Sequence[PermitRequest]) -> Sequence[Released]:
-        return await self._write(requests, lambda tx: permits.release(tx, requests))
+        return await self._write(requests, permits.release, synced=False)
 
     async def progress(self, updates: Sequence[ProgressUpdate]) -> Sequence[ProgressReply]:
-        return await self._write(updates, lambda tx: acking.progress(tx, updates))
+        return await self._write(updates, acking.progress, synced=False)
 
     async def get(self, keys: Sequence[str]) -> Sequence[Record | None]:
         if not keys:
@@ -188,10 +198,12 @@ class SqliteBackend:
 
     async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
         names = json.dumps(sorted(functions))
-        await self._desk.write(lambda tx: tx.execute(BEAT, (tx.docket, worker, names, tx.now, tx.now + ttl)))
+        await self._desk.write(
+            lambda tx: tx.execute(BEAT, (tx.docket, worker, names, tx.now, tx.now + ttl)), synced=False
+        )
 
     async def retire(self, worker: str) -> None:
-        await self._desk.write(lambda tx: tx.execute(RETIRE, (tx.docket, worker)))
+        await self._desk.write(lambda tx: tx.execute(RETIRE, (tx.docket, worker)), synced=False)
 
     async def workers(self, function: str | None = None) -> Sequence[WorkerRecord]:
         return await self._desk.read(
@@ -222,12 +234,36 @@ class SqliteBackend:
             await self._hub.unsubscribe(subscription)
 
     def join(self, connection: object) -> AbstractAsyncContextManager[Enqueuer]:
+        from docket_sqlite.joining import join  # noqa: PLC0415 - SQLAlchemy's and aiosqlite's loops: only who joins pays
+
         return join(connection, self._file, self._opening, self._clock)
 
     async def _write(
-        self, items: Sequence[object], work: Callable[[Transaction], Sequence[_Result]]
+        self,
+        items: Sequence[_Item],
+        work: Callable[[Transaction, Sequence[_Item]], Sequence[_Result]],
+        *,
+        synced: bool = True,
     ) -> Sequence[_Result]:
-        return await self._desk.write(work) if items else []
+        """Apply items in their order, in portions that keep the lock for a short time only."""
+        answers: list[_Result] = []
+        for portion in _portions(items):
+            answers += await self._write_portion(portion, work, synced=synced)
+        return answers
+
+    async def _write_portion(
+        self,
+        items: Sequence[_Item],
+        work: Callable[[Transaction, Sequence[_Item]], Sequence[_Result]],
+        *,
+        synced: bool,
+    ) -> Sequence[_Result]:
+        return await self._desk.write(lambda tx: work(tx, items), synced=synced)
 
     def _hear(self, news: News) -> None:
         self._hub.hear(news)
+
+
+def _portions(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), PORTION):
+        yield items[start : start + PORTION]

@@ -11,7 +11,7 @@ from docket_core.backend.model import Claim, Claimed, Ended, StateChanged
 from docket_core.backend.states import State
 from docket_sql.schema import PENDING, RUNNING
 from docket_sqlite import gates
-from docket_sqlite.ending import end, end_lapsed
+from docket_sqlite.ending import end, end_lapsed, next_ending
 from docket_sqlite.parts import PART_COLUMNS, Part, load
 from docket_sqlite.transaction import Executor, Row, Transaction
 
@@ -27,7 +27,6 @@ _LEASE_HEAD = f"""
  WHERE docket = ?1 AND function = asked.name AND stage = {RUNNING} ORDER BY takeover_at LIMIT 1)
 """
 _WAKE_HEAD = "(SELECT min(wake_at) FROM docket_waiting WHERE docket = ?1 AND function = asked.name)"
-_ENDING_HEAD = "SELECT min(ends_at) FROM docket_tasks WHERE docket = ? AND ends_at IS NOT NULL"
 
 
 HEADS_OF_ASKED = f"""
@@ -54,8 +53,30 @@ asked (name) AS (
 SELECT name, {_READY_HEAD}, {_LEASE_HEAD}, {_WAKE_HEAD} FROM asked WHERE name IS NOT NULL
 """
 
+FEW = 32
+"""Up to so many functions are looked up one by one; of more, only those that have anything."""
+
+
+def _first_of(name: str, stage: int) -> str:
+    """The first functions that have tasks in this stage, each found by one jump in the index."""
+    some = f"FROM docket_tasks WHERE docket = ?1 AND stage = {stage}"
+    return f"""{name} (name) AS (
+    SELECT min(function) {some}
+    UNION ALL
+    SELECT (SELECT min(function) {some} AND function > {name}.name) FROM {name} WHERE {name}.name IS NOT NULL
+    LIMIT {FEW + 1}
+)"""
+
+
+PRESENT = f"""
+WITH RECURSIVE {_first_of("ready", PENDING)}, {_first_of("leased", RUNNING)}
+SELECT name FROM ready UNION SELECT name FROM leased
+UNION SELECT function FROM (SELECT function FROM docket_waiting WHERE docket = ?1 LIMIT {FEW + 1})
+"""
+
 _GRANT_COLUMNS = f"{PART_COLUMNS}, payload, headers"
 _PAYLOAD, _HEADERS = -2, -1
+_READY_AT = PART_COLUMNS.split(", ").index("ready_at")
 READY = f"""
 SELECT {_GRANT_COLUMNS} FROM docket_tasks
 WHERE docket = ? AND function = ? AND stage = {PENDING} AND ready_at <= ? ORDER BY ready_at, seq LIMIT ?
@@ -92,14 +113,16 @@ def read_heads(executor: Executor, docket: int, functions: AbstractSet[str] | No
     if functions is None:
         rows = executor.execute(HEADS_OF_ALL, (docket,))
     else:
+        if len(functions) > FEW:
+            present = {name for (name,) in executor.execute(PRESENT, (docket,))}
+            functions = functions & present if len(present) <= FEW else functions
         rows = executor.execute(HEADS_OF_ASKED, (docket, json.dumps(list(functions))))
     return [Heads(*row) for row in rows]
 
 
 def next_moment(executor: Executor, docket: int, functions: AbstractSet[str] | None) -> Micros | None:
     """The earliest moment at which there is something to do for these functions."""
-    ending = executor.execute(_ENDING_HEAD, (docket,))[0][0]
-    return _earliest(read_heads(executor, docket, functions), ending)
+    return _earliest(read_heads(executor, docket, functions), next_ending(executor, docket))
 
 
 def _earliest(heads: Iterable[Heads], ending: Micros | None) -> Micros | None:
@@ -127,8 +150,11 @@ class Grants:
 
     def claim(self, functions: AbstractSet[str] | None) -> Claimed:
         tx = self.tx
-        self.ended += end_lapsed(tx, PORTION)
-        gates.settle(tx)
+        ending = next_ending(tx.executor, tx.docket)
+        if ending is not None and ending <= tx.now:
+            self.ended += end_lapsed(tx, PORTION)
+            gates.settle(tx)
+            ending = next_ending(tx.executor, tx.docket)
         heads = read_heads(tx.executor, tx.docket, functions)
         lapsed = _due(((head.takeover_at, head.function) for head in heads), tx.now)
         waking = _due(((head.wake_at, head.function) for head in heads), tx.now)
@@ -137,17 +163,13 @@ class Grants:
         gates.settle(tx)
         for function in waking:
             self._wake(function, waking)
-        self._take_ready(ready)
+        left = self._take_ready(ready)
         tx.flush()
-        touched = {*lapsed, *waking, *ready}
-        settled = bool(tx.gates or waking)
         gates.settle(tx)
-        if settled or functions is None:
-            moment = next_moment(tx.executor, tx.docket, functions)
-        else:  # what was not due is as it was
-            untouched = [head for head in heads if head.function not in touched]
-            moment = next_moment(tx.executor, tx.docket, touched)
-            moment = _earliest(untouched, moment)
+        if left is None or lapsed or waking:
+            heads = read_heads(tx.executor, tx.docket, functions)
+            left = None
+        moment = _earliest(heads, ending if left is None else min(left, ending or left))
         return Claimed(self.claims, tx.now, moment, tx.next_sequence(), self.ended)
 
     def _take_over(self, functions: Iterable[str]) -> None:
@@ -194,20 +216,27 @@ class Grants:
                 tx.gates.add(gate)
             gates.settle(tx)
 
-    def _take_ready(self, functions: list[str]) -> None:
-        """Tasks whose time has come: a share for each function, who waits longest first."""
+    def _take_ready(self, functions: list[str]) -> Micros | None:
+        """Tasks whose time has come: a share for each function, who waits longest first.
+
+        Answers since when one that was left has been ready: then nothing else can come earlier that matters.
+        """
         tx = self.tx
-        for start in (0, 1):
-            for position, function in enumerate(functions):
-                if self.room <= 0:
-                    return
-                share = self.room if start else max(1, self.room // (len(functions) - position))
-                rows = tx.execute(READY, (tx.docket, function, tx.now, share))
-                for row in rows:
-                    self._grant(Part(row[:_PAYLOAD]), row)
-                tx.flush()
+        for position, function in enumerate(functions * 2):  # twice: what some do not need is for the others
+            turns = len(functions) - position % len(functions)
+            share = self.room if position >= len(functions) else max(1, self.room // turns)
+            if self.room <= 0:
+                break
+            rows = tx.execute(READY, (tx.docket, function, tx.now, share + 1))
+            for row in rows[:share]:
+                self._grant(Part(row[:_PAYLOAD]), row)
+            tx.flush()
+            if self.room <= 0 and len(rows) > share:
+                left: Micros = rows[share][_READY_AT]
+                return left
             if len(functions) == 1:
-                return
+                break
+        return None
 
     def _grant(self, part: Part, row: Row) -> None:
         tx = self.tx

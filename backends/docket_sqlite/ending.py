@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from docket_core.backend.clock import Micros
 from docket_core.backend.model import CancelReply, CancelRequested, Ended, StateChanged
 from docket_core.backend.states import State
 from docket_sql.schema import BEHIND, PENDING, STAGE_OF_END
 from docket_sqlite import gates
 from docket_sqlite.parts import FORGET, PART_COLUMNS, Entry, Part, findable, load, storable
-from docket_sqlite.transaction import Row, Transaction, distinct
+from docket_sqlite.transaction import Executor, Row, Transaction, distinct
 
 END = """
 UPDATE docket_tasks SET
@@ -17,6 +18,7 @@ WHERE id = ?
 """
 REQUEST_CANCEL = "UPDATE docket_tasks SET cancel_requested = 1, ends_at = lease_until WHERE id = ?"
 FREE = f"UPDATE docket_tasks SET stage = {PENDING} WHERE id = ?"
+NEXT_ENDING = "SELECT min(ends_at) FROM docket_tasks WHERE docket = ? AND ends_at IS NOT NULL"
 LAPSED = f"""
 SELECT {PART_COLUMNS} FROM docket_tasks
 WHERE docket = ? AND ends_at IS NOT NULL AND ends_at <= ? ORDER BY ends_at LIMIT ?
@@ -92,6 +94,12 @@ def end_hold(tx: Transaction, entry: Entry, hold: Part) -> None:
         tx.later(FREE, (live.id,))
         live.stage = PENDING
         tx.push(live.function, live.ready_at)
+
+
+def next_ending(executor: Executor, docket: int) -> Micros | None:
+    """When the next lease ends that ends its run with it."""
+    moment: Micros | None = executor.execute(NEXT_ENDING, (docket,))[0][0]
+    return moment
 
 
 def end_lapsed(tx: Transaction, limit: int) -> list[Ended]:

@@ -29,10 +29,17 @@ def is_missing_table(error: BaseException) -> bool:
     return missing or isinstance(error, DocketGone)
 
 
+def is_broken(error: BaseException) -> bool:
+    """Whether the connection itself may be at fault, so that a new one is worth a try."""
+    return primary_code(error) in (_IOERR, _CORRUPT, _NOTADB, _CANTOPEN)
+
+
 def translate(error: BaseException, path: str) -> DocketError | None:
     """The error of the seam that tells of `error`; None for what does not come from SQLite."""
     if isinstance(error, DocketError):
         return error
+    if isinstance(error, OSError):
+        return BackendUnavailable(f"{path}: {error}")
     if not isinstance(error, sqlite3.Error):
         return None
     text = _TEXTS.get(primary_code(error))

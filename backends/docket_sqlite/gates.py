@@ -85,7 +85,8 @@ def acquire(tx: Transaction, part: Part, requests: Sequence[PermitRequest]) -> l
             _, owner, reserved = found[0]
             status = PermitStatus.GRANTED if reserved and owner == part.id else PermitStatus.HELD
         elif _has_room(tx, part, gate, taken.get(gate, 0)):
-            status = PermitStatus.LAPSED if found else PermitStatus.GRANTED
+            remembered = bool(found) and found[0][1] is not None  # as long as its run is live
+            status = PermitStatus.LAPSED if remembered else PermitStatus.GRANTED
             taken[gate] = taken.get(gate, 0) + 1
         else:
             until = _deny(tx, request)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Any
 
 from docket_core.backend.clock import Clock, Micros
@@ -55,6 +56,7 @@ class Hub(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._secret = listeners.new_secret()
         self._opening: asyncio.Task[None] | None = None
+        self._announced_at = -inf
         self._version: int | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._turn = 0
@@ -89,7 +91,8 @@ class Hub(asyncio.DatagramProtocol):
         """Write, or renew, that this instance listens; once this is committed every later change is told."""
         wanted = bool(self._subscriptions or self._strike_readers)
         port, secret = self._desk.port, self._secret
-        await self._desk.write(lambda tx: listeners.announce(tx, port, secret, events=wanted))
+        await self._desk.write(lambda tx: listeners.announce(tx, port, secret, events=wanted), synced=False)
+        self._announced_at = asyncio.get_running_loop().time()
 
     async def wait(self, functions: AbstractSet[str] | None, since: int, until: Micros | None) -> None:
         """Sleep until there may be something to claim."""
@@ -171,10 +174,10 @@ class Hub(asyncio.DatagramProtocol):
             with suppress(DocketError, asyncio.CancelledError):
                 await self._opening
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
             port = self._desk.port
             with suppress(DocketError):
-                await self._desk.write(lambda tx: listeners.leave(tx, port))
+                await self._desk.write(lambda tx: listeners.leave(tx, port), synced=False)
 
     # --- news -------------------------------------------------------------------------------------
 
@@ -205,6 +208,8 @@ class Hub(asyncio.DatagramProtocol):
         complete = [reader.hear(*strike) for strike in news.strikes for reader in self._strike_readers]
         if news.lost or not all(complete):
             self._version = None
+        if news.lost:
+            self._announced_at = -inf  # it may be another file by now
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -215,7 +220,6 @@ class Hub(asyncio.DatagramProtocol):
     async def _keep_looking(self) -> None:
         """Look whether the file has changed, as long as anybody wants to know."""
         loop = asyncio.get_running_loop()
-        renewed = loop.time()
         idle = 0
         while idle < 2 / TICK:
             await asyncio.sleep(TICK)
@@ -225,8 +229,7 @@ class Hub(asyncio.DatagramProtocol):
                 if version != self._version:
                     self._version = version
                     await self._look()
-                if loop.time() - renewed > listeners.RENEWAL:
-                    renewed = loop.time()
+                if self._opening is not None and loop.time() - self._announced_at > listeners.RENEWAL:
                     await self._announce()
         self._ticking = None
 

@@ -17,6 +17,8 @@ class Job(NamedTuple):
 
     work: Callable[[Any], Any]
     future: "asyncio.Future[Any]"
+    synced: bool = True
+    """Whether what it writes must be on the disk before it is answered, where the file is kept so."""
 
 
 class Outcome(NamedTuple):
@@ -36,9 +38,17 @@ class Lane(Generic[Context]):
 
     MOST_TOGETHER = 64
 
-    def __init__(self, name: str, run: Callable[[list[Job]], list[Outcome]], close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[list[Job]], list[Outcome]],
+        close: Callable[[], None],
+        deliver: Callable[[list[Outcome]], None],
+    ) -> None:
         self._run = run
         self._close = close
+        self._deliver = deliver
+        """Runs on the event loop; `resolve`, and what else is to be done there."""
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._ended = self._loop.create_future()
@@ -46,7 +56,7 @@ class Lane(Generic[Context]):
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Context], _Result]) -> "asyncio.Future[_Result]":
+    def submit(self, work: Callable[[Context], _Result], *, synced: bool = True) -> "asyncio.Future[_Result]":
         """Have `work` done in the thread; its outcome comes by the future.
 
         Raises:
@@ -55,7 +65,7 @@ class Lane(Generic[Context]):
         if self._closing:
             raise BackendUnavailable("this backend is closed")
         future: asyncio.Future[_Result] = self._loop.create_future()
-        self._jobs.put(Job(work, future))
+        self._jobs.put(Job(work, future, synced))
         return future
 
     async def close(self) -> None:
@@ -64,7 +74,7 @@ class Lane(Generic[Context]):
             self._closing = True
             self._jobs.put(None)
         await asyncio.shield(self._ended)
-        self._thread.join()
+        self._thread.join()  # it has nothing left to do but to return
 
     def _work(self) -> None:
         try:
@@ -72,7 +82,7 @@ class Lane(Generic[Context]):
             while going:
                 jobs, going = self._gather()
                 if jobs:
-                    self._hand_back(self._run(jobs))
+                    self._call(self._deliver, self._run(jobs))
         finally:
             self._close()
             self._call(self._end)
@@ -91,9 +101,6 @@ class Lane(Generic[Context]):
                 return jobs, True
         return jobs, False
 
-    def _hand_back(self, outcomes: list[Outcome]) -> None:
-        self._call(_resolve, outcomes)
-
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
@@ -105,7 +112,8 @@ class Lane(Generic[Context]):
             self._ended.set_result(None)
 
 
-def _resolve(outcomes: list[Outcome]) -> None:
+def resolve(outcomes: list[Outcome]) -> None:
+    """Tell those who wait how their jobs ended."""
     for future, result, error in outcomes:
         if future.done():
             continue

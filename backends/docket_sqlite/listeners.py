@@ -118,5 +118,5 @@ def read(datagram: bytes, secret: str) -> News | None:
     try:
         content: Any = json.loads(datagram[len(mark) :])
         return News.from_json(content)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -35,7 +35,9 @@ def docket_core_backend() -> BackendPlugin:
                 "full: an answered write is on disk; normal: faster, a power loss may take the latest writes",
             ),
             "busy_timeout": Option(whole_number(0), 5000, "milliseconds to wait for another's lock on the file"),
-            "max_size": Option(_size, None, "bytes (K, M, G) the file may grow to; adds are refused before it is full"),
+            "max_size": Option(
+                _size, None, "bytes (K, M, G) the file may grow to; new tasks are refused at half of it"
+            ),
         },
         protocol=1,
     )

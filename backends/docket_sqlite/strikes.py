@@ -1,6 +1,7 @@
 """Strikes: the rules in force, kept in order, and those who follow them."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
 from docket_core.backend.model import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
@@ -33,17 +34,20 @@ class StrikeReader:
         """Up to which strike all is known; None before the history was read."""
         self._rules: Rules = {}
         self._behind = 0
-        self._unread: list[StrikeEvent] = []
+        self._unread: deque[StrikeEvent] = deque()
         self._bell = asyncio.Event()
         self._closed = False
 
-    async def __aiter__(self) -> AsyncIterator[StrikeEvent]:
-        while not self._closed:
-            await self._bell.wait()
+    def __aiter__(self) -> AsyncIterator[StrikeEvent]:
+        return self
+
+    async def __anext__(self) -> StrikeEvent:
+        while not self._unread:
+            if self._closed:
+                raise StopAsyncIteration
             self._bell.clear()
-            unread, self._unread = self._unread, []
-            for event in unread:
-                yield event
+            await self._bell.wait()
+        return self._unread.popleft()
 
     def close(self) -> None:
         self._closed = True

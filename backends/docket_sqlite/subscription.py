@@ -46,13 +46,16 @@ class Subscription:
         self._bell = asyncio.Event()
         self._closed = False
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while not self._closed:
-            await self._bell.wait()
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._unread:
+            if self._closed:
+                raise StopAsyncIteration
             self._bell.clear()
-            unread, self._unread = self._unread, {}
-            for event in unread.values():
-                yield event
+            await self._bell.wait()
+        return self._unread.pop(next(iter(self._unread)))
 
     async def watch(self, keys: Sequence[str]) -> None:
         if self.keys is not None:

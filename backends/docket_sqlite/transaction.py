@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import CancelRequested, Event, ProgressMade, StateChanged, StrikeRule
@@ -42,6 +42,21 @@ class OwnConnection:
             self._cursor.executemany(sql, rows)
 
 
+class Counters(NamedTuple):
+    """What a docket counts, in its row."""
+
+    token: int
+    sequence: int
+    strikes: int
+
+
+def read_counters(executor: Executor, docket: int) -> Counters:
+    rows = executor.execute("SELECT token, sequence, strikes FROM docket_dockets WHERE id = ?", (docket,))
+    if not rows:
+        raise DocketGone
+    return Counters(*rows[0])
+
+
 class Transaction:
     """One write transaction of a docket, shared by the operations that were waiting when it began."""
 
@@ -53,7 +68,8 @@ class Transaction:
         retention: Micros,
         max_payload: int,
         listening: bool,
-        is_full: Callable[[], Overloaded | None],
+        is_full: Callable[[int], Overloaded | None],
+        counters: Counters | None = None,
     ) -> None:
         self.executor = executor
         self.execute = executor.execute
@@ -63,17 +79,14 @@ class Transaction:
         self.listening = listening
         """Whether anyone wants events: if not, none are made."""
         self.is_full = is_full
-        """Why the store takes no new tasks, if it does not."""
+        """Why the store takes no new task of so many bytes, if it does not."""
         self.wanted_here: bool | None = None
         self.now: Micros = 0
         self.news = News()
         self.gates: set[str] = set()
         """Gates where something has changed since they were last settled."""
         self._later: dict[str, list[Sequence[object]]] = {}
-        rows = self.execute("SELECT token, sequence, strikes FROM docket_dockets WHERE id = ?", (docket,))
-        if not rows:
-            raise DocketGone
-        self._saved: tuple[int, int, int] = rows[0]
+        self._saved = counters or read_counters(executor, docket)
         self.token, self.sequence, self.strikes = self._saved
 
     def events_wanted_here(self, wanted: bool) -> None:
@@ -115,15 +128,16 @@ class Transaction:
         self.strikes += 1
         self.news.strikes.append((self.strikes, rule))
 
-    def save(self) -> None:
-        """Write what is left to write, before the commit."""
+    def save(self) -> Counters:
+        """Write what is left to write, before the commit; answers the counters as they are then."""
         self.flush()
-        counters = (self.token, self.sequence, self.strikes)
+        counters = Counters(self.token, self.sequence, self.strikes)
         if counters != self._saved:
             self.execute(
                 "UPDATE docket_dockets SET token = ?, sequence = ?, strikes = ? WHERE id = ?",
                 (*counters, self.docket),
             )
+        return counters
 
 
 _Item = TypeVar("_Item")

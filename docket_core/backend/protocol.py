@@ -178,7 +178,8 @@ class Backend(Enqueuer, Protocol):
     async def cancel(self, keys: Sequence[str]) -> Sequence[CancelReply]:
         """End pending tasks as CANCELLED, and ask running ones to stop.
 
-        With a hold: a pending newer one is cancelled and the hold asked to stop, answered CANCELLED.
+        With a hold: a pending newer one is cancelled and the hold asked to stop, answered CANCELLED; a hold alone is
+        asked, answered REQUESTED.
         """
         ...
 
@@ -204,6 +205,7 @@ class Backend(Enqueuer, Protocol):
           parked task; else GRANTED if the gate has more free permits than tasks parked in front (of those with an
           earlier place); LAPSED instead if the holder's own had expired; else DENIED.
         - The newest request's limit is the gate's.
+        - A permit that a claim took for a parked task is not extended by a denial: it lives with the lease.
         - An expired permit counts for nothing; it is remembered as LAPSED while its run is live.
         - A denied group holds nothing: the permit that the claim had taken for a parked task is free again at once, so
           that two tasks woken at two gates never deny each other for ever.
@@ -212,7 +214,7 @@ class Backend(Enqueuer, Protocol):
         ...
 
     async def release(self, requests: Sequence[PermitRequest]) -> Sequence[Released]:
-        """Give permits back before they expire."""
+        """Give permits back before they expire. A hold's claim is not current: it gives none back."""
         ...
 
     async def progress(self, updates: Sequence[ProgressUpdate]) -> Sequence[ProgressReply]:

@@ -1,5 +1,7 @@
 """From a URL to a backend: scheme, entry point, plugin. Only the plugin that is asked for is imported."""
 
+import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
@@ -58,6 +60,13 @@ def installed_schemes() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)}
 
 
+@lru_cache(maxsize=8)
+def _schemes_along(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """`installed_schemes`, read once for each import path: it looks into every installed distribution."""
+    del path
+    return installed_schemes()
+
+
 def load_plugin(scheme: str) -> BackendPlugin:
     """The description that the scheme's plugin gives of itself; imports this one plugin.
 
@@ -66,7 +75,9 @@ def load_plugin(scheme: str) -> BackendPlugin:
         ProtocolMismatch: it was written for another protocol version.
         ConfigurationError: the entry point leads to nothing usable.
     """
-    points = installed_schemes()
+    points = _schemes_along(tuple(sys.path))
+    if scheme not in points:
+        points = installed_schemes()  # it may have been installed since
     if scheme not in points:
         known = ", ".join(points) or "none"
         raise UnknownScheme(

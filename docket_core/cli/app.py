@@ -11,6 +11,7 @@ from docket_core.cli.cancel import cancel
 from docket_core.cli.clear import clear
 from docket_core.cli.demo.command import demo
 from docket_core.cli.exit_codes import exit_code_of
+from docket_core.cli.failed import failed, retry
 from docket_core.cli.help import GroupWithExamples
 from docket_core.cli.output import complain
 from docket_core.cli.version import version
@@ -39,7 +40,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    _add(app, demo, worker, snapshot.snapshot, watch, cancel, clear, strikes.strike, strikes.restore)
+    _add(app, demo, worker, snapshot.snapshot, watch, cancel, clear, failed, retry, strikes.strike, strikes.restore)
     on_workers = _group("The workers that live.")
     on_workers.command("ls")(workers.list_workers)
     on_workers.command("for-task")(workers.for_task)

@@ -56,18 +56,24 @@ def _show_installed(found: list[Installed], as_json: bool) -> None:
         print_json([_as_plain(one) for one in found])
         return
     table = Table("URL", "backend", "what it is", "options", title="installed backends", title_justify="left")
+    by_module: dict[str, list[Installed]] = {}
     for one in found:
-        if one.plugin is None:
-            table.add_row(f"{one.scheme}://", one.module, f"cannot be used: {one.problem}", "")
-            continue
-        options = [
-            f"{name}={option.default if option.default is not None else '…'}  {option.help}"
-            for name, option in sorted(one.plugin.options.items())
-        ]
-        needs = f" Needs: pip install '{one.plugin.extra}'." if one.plugin.extra else ""
-        table.add_row(f"{one.scheme}://", one.plugin.title, one.plugin.summary + needs, "\n".join(options))
+        by_module.setdefault(one.module, []).append(one)
+    for module, served in by_module.items():
+        schemes = "\n".join(f"{one.scheme}://" for one in served)
+        plugin = served[0].plugin
+        if plugin is None:
+            table.add_row(schemes, module, f"cannot be used: {served[0].problem}", "")
+        else:
+            needs = f"\nneeds: pip install '{plugin.extra}'" if plugin.extra else ""
+            table.add_row(schemes, plugin.title, plugin.summary + needs, "\n".join(_options(plugin)))
         table.add_section()
     console().print(table)
+
+
+def _options(plugin: BackendPlugin) -> list[str]:
+    shown = {name: "…" if option.default is None else option.default for name, option in plugin.options.items()}
+    return [f"{name}={shown[name]}  {option.help}" for name, option in sorted(plugin.options.items())]
 
 
 def _as_plain(one: Installed) -> dict[str, object]:

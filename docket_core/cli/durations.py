@@ -6,8 +6,8 @@ from datetime import timedelta
 import typer
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
-_PLAIN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+_PLAIN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)", re.ASCII)
 FORMS = "123 (seconds), 1.5s, 100ms, 5m, 2h, 1d, mm:ss or hh:mm:ss"
 
 

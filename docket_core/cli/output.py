@@ -12,11 +12,15 @@ PLAIN_WIDTH = 200
 """Tables are laid out for so many columns where no terminal tells its width."""
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Where people read: with colours and the terminal's width on a terminal, plain and wide elsewhere."""
+def console(*, stderr: bool = False, markup: bool = False) -> Console:
+    """Where people read: with colours and the terminal's width on a terminal, plain and wide elsewhere.
+
+    Args:
+        markup: whether `[bold]` and the like mean something; not where names and texts of users are shown.
+    """
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    return Console(file=stream, width=width, highlight=False, markup=markup)
 
 
 def print_json(value: object) -> None:
@@ -32,6 +36,11 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def printable(text: str) -> str:
+    """A text of a user's in one line, and without anything that would steer a terminal."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
 def say(text: str) -> None:
     """A line for people on the standard output, as it is: no markup, no wrapping."""
     print(text, flush=True)
@@ -41,4 +50,4 @@ def complain(text: str) -> None:
     """A line on the standard error: what went wrong and what to do."""
     stream = console(stderr=True)
     stream.print("docket:", style="bold red", end=" ")
-    stream.print(" ".join(text.split()), markup=False, soft_wrap=True)
+    stream.print(printable(text), soft_wrap=True)

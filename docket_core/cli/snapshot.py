@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from docket_core.cli.durations import show_duration
-from docket_core.cli.output import console, print_json, say
+from docket_core.cli.output import console, print_json, printable, say
 from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
 from docket_core.cli.strikes import describe
 from docket_core.cli.workers import as_plain, workers_table
@@ -116,7 +116,7 @@ def _progress(execution: Execution) -> str:
     progress = execution.progress
     if not progress.current and progress.total is None and progress.message is None:
         return ""
-    return f"{progress.current}/{progress.total or '?'} {progress.message or ''}".strip()
+    return f"{progress.current}/{progress.total or '?'} {printable(progress.message or '')}".strip()
 
 
 def _as_json(view: View, *, tasks: bool, stats: bool) -> dict[str, object]:

@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from docket_core.cli.exit_codes import ExitCode
-from docket_core.cli.output import complain, console, print_json, say
+from docket_core.cli.output import complain, console, print_json, printable, say
 from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
 from docket_core.execution import ExecutionState
 from docket_core.subscriptions import ProgressEvent, StateEvent
@@ -71,13 +71,15 @@ def _teller(title: str, as_json: bool) -> tuple[Callable[[Event], None], Abstrac
 
     def show(event: Event) -> None:
         if event["type"] == "state":
-            progress.console.print(describe(event), markup=False)
+            progress.console.print(describe(event))
             if event["state"] is ExecutionState.COMPLETED:  # the last steps may not have been told one by one
                 progress.update(bar, completed=progress.tasks[bar].total)
             if event["completed_at"] is not None:
                 progress.stop_task(bar)
         else:
-            progress.update(bar, completed=event["current"], total=event["total"], note=event["message"] or "")
+            progress.update(
+                bar, completed=event["current"], total=event["total"], note=printable(event["message"] or "")
+            )
 
     return show, progress
 
@@ -85,14 +87,14 @@ def _teller(title: str, as_json: bool) -> tuple[Callable[[Event], None], Abstrac
 def describe(event: Event) -> str:
     """One line for one event."""
     if event["type"] == "progress":
-        message = event["message"] or ""
+        message = printable(event["message"] or "")
         return f"{_time(event['updated_at'])}  progress   {event['current']}/{event['total'] or '?'} {message}".rstrip()
     moment = event["completed_at"] or event["started_at"] or event["when"]
     more = f" on {event['worker']}" if event["state"] is ExecutionState.RUNNING and event["worker"] else ""
     if event["state"] is ExecutionState.SCHEDULED:
         more = " for then"
     if event["error"]:
-        more = f": {event['error'].strip().splitlines()[-1]}"
+        more = f": {printable(event['error'].strip().splitlines()[-1])}"
     return f"{_time(moment)}  {event['state'].value}{more}"
 
 

@@ -7,6 +7,7 @@ import pytest
 needs_push = pytest.mark.docket_requires("push")
 needs_transactional = pytest.mark.docket_requires("transactional")
 needs_disrupt = pytest.mark.docket_requires("disrupt")
+needs_connect = pytest.mark.docket_requires("connect")
 
 
 class Requirements:

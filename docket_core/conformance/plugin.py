@@ -1,10 +1,11 @@
 """The pytest plugin of the conformance suite: its fixtures, and what becomes of a requirement that is left out.
 
 An author overrides what differs: `backend_url` nearly always, `open_backend` where opening is special,
-`advance` where no clock can be given, `disrupt` to have the requirements about broken connections.
+`advance` where no clock can be given, `disrupt` to have the requirements about broken connections, `connect` where
+SQLAlchemy cannot open a caller's connection by the URL.
 """
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Mapping
 from importlib.resources import files
 from typing import cast
 
@@ -24,12 +25,13 @@ pytest.register_assert_rewrite(
     )
 )
 
+from docket_core.conformance.caller import Connect, connect_by_url  # noqa: E402
 from docket_core.conformance.subject import RETENTION, Advance, Disrupt, OpenBackend, Subject  # noqa: E402
 
 REQUIRES = "docket_requires"
 LEFT_OUT = "left out"
-DISRUPT = "disrupt"
-"""Not a capability of the backend but one of its author's fixtures; without it some requirements are left out."""
+OF_THE_AUTHOR = ("disrupt", "connect")
+"""Not capabilities of the backend but fixtures of its author's; where they give None some requirements are left out."""
 
 
 class LeftOut(Exception):
@@ -88,6 +90,12 @@ def disrupt() -> Disrupt | None:
     return None
 
 
+@pytest.fixture
+def connect(backend_url: str) -> Connect | None:
+    """Opens a caller's own connection to the store, for the requirements about transactions."""
+    return connect_by_url(backend_url)
+
+
 @pytest_asyncio.fixture(loop_scope="function")
 async def subject(
     request: pytest.FixtureRequest,
@@ -95,21 +103,21 @@ async def subject(
     conformance_clock: Clock,
     advance: Advance,
     disrupt: Disrupt | None,
+    connect: Connect | None,
 ) -> AsyncIterator[Subject]:
     """The backend under test, open, on a docket of its own."""
-    async with Subject(open_backend, conformance_clock, advance, disrupt) as opened:
-        leave_out_unless_capable(request, opened.backend, disrupt)
+    async with Subject(open_backend, conformance_clock, advance, disrupt, connect) as opened:
+        leave_out_unless_capable(request, opened.backend, {"disrupt": disrupt, "connect": connect})
         yield opened
 
 
-def leave_out_unless_capable(request: pytest.FixtureRequest, backend: Backend, disrupt: Disrupt | None) -> None:
+def leave_out_unless_capable(request: pytest.FixtureRequest, backend: Backend, given: Mapping[str, object]) -> None:
     """End this test here if it needs what the backend does not have."""
     node = cast("pytest.Item", request.node)
-    for marker in node.iter_markers(REQUIRES):
-        needed = cast("str", marker.args[0])
-        present = disrupt is not None if needed == DISRUPT else bool(getattr(backend.capabilities, needed))
-        if not present:
-            raise LeftOut(needed)
+    needed = [cast("str", marker.args[0]) for marker in node.iter_markers(REQUIRES)]
+    for name in sorted(needed, key=lambda name: name in given):  # what the backend lacks is the better reason
+        if not (given[name] is not None if name in given else getattr(backend.capabilities, name)):
+            raise LeftOut(name)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -140,7 +148,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         missing = dict(report.user_properties)[LEFT_OUT]
         by_capability.setdefault(str(missing), []).append(report.nodeid)
     for missing, tests in sorted(by_capability.items()):
-        what = "no fixture" if missing == DISRUPT else "the backend lacks the capability"
+        what = "no fixture" if missing in OF_THE_AUTHOR else "the backend lacks the capability"
         terminalreporter.line(f"{what} {missing!r}: {len(tests)} left out")
         for nodeid in tests:
             terminalreporter.line(f"  {nodeid}")

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import count
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from docket_core.backend.capabilities import MEBIBYTE
 from docket_core.backend.clock import SECOND, Clock, Micros
@@ -31,6 +33,7 @@ from docket_core.backend.model import (
 )
 from docket_core.backend.protocol import Backend, Subscription
 from docket_core.backend.states import State
+from docket_core.conformance.caller import Connect
 
 LEASE: Micros = 30 * SECOND
 RETENTION: Micros = 900 * SECOND
@@ -101,7 +104,8 @@ class Subject:
         opener: OpenBackend,
         clock: Clock,
         advance: Advance,
-        disrupt: Disrupt | None,
+        disrupt: Disrupt | None = None,
+        connect: Connect | None = None,
         retention: Micros = RETENTION,
     ) -> None:
         self.opener = opener
@@ -110,6 +114,7 @@ class Subject:
         self.retention = retention
         self.name = f"conformance-{uuid4().hex}"
         self._disrupt = disrupt
+        self._connect = connect
         self._stack = AsyncExitStack()
         self._runs = count(1)
         self.backend = opener(self.name, clock, retention=retention)
@@ -132,6 +137,12 @@ class Subject:
         if self._disrupt is None:
             raise AssertionError("this requirement is marked as one that needs `disrupt`, and was run without")
         await self._disrupt()
+
+    def connect(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A caller's own connection to the store, as the `connect` fixture opens it."""
+        if self._connect is None:
+            raise AssertionError("this requirement is marked as one that needs `connect`, and was run without")
+        return self._connect()
 
     async def another(self, name: str | None = None) -> Backend:
         """A second instance, on the same docket or on one of another name in the same store."""

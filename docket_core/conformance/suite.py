@@ -19,6 +19,7 @@ from docket_core.conformance.test_recovery import TestPoison, TestRecovery
 from docket_core.conformance.test_retention import TestPrune, TestRetention
 from docket_core.conformance.test_strikes import TestStrikes
 from docket_core.conformance.test_threads import TestThreads
+from docket_core.conformance.test_transactions import TestTransactions
 from docket_core.conformance.test_transitions import TestTransitions
 from docket_core.conformance.test_wait import TestWait
 from docket_core.conformance.test_workers import TestWorkers
@@ -48,6 +49,7 @@ __all__ = [
     "TestStrikes",
     "TestSuccessors",
     "TestThreads",
+    "TestTransactions",
     "TestTransitions",
     "TestWait",
     "TestWorkers",

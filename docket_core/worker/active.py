@@ -83,8 +83,8 @@ class ActiveRuns:
 
     async def settled(self) -> None:
         """Return once everything has ended and been answered."""
-        while tasks := [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]:
-            await asyncio.wait(tasks)
+        while self.busy:  # a task that is done still counts until its verdict has been handed over
+            await asyncio.wait([run.task for run in self._runs.values() if run.task is not None])
         await self._acker.settled()
 
     async def _verdict_of(self, run: Run) -> Ack:

@@ -4,8 +4,8 @@ import asyncio
 import enum
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
 from typing import Any, TypedDict
@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from uncalled_for import Dependency
 
 from docket_core.docket import Docket
+from docket_core.errors import ConfigurationError
 from docket_core.functions import AnyFunction
 from docket_core.worker.health import health_server
 from docket_core.worker.metrics import serve_metrics
@@ -68,6 +69,7 @@ async def run_worker(
         opened: called with the docket once it is open; what it raises ends the worker.
 
     Raises:
+        ConfigurationError: a port is taken, or not ours to take.
         MissingExtra: metrics were asked for, and what serves them is not installed.
         BackendUnavailable: the store could not be opened.
     """
@@ -77,7 +79,7 @@ async def run_worker(
             if metrics_port is not None:
                 stack.callback(serve_metrics(metrics_port))
             if healthcheck_port is not None:
-                port = await stack.enter_async_context(health_server(healthcheck_port, worker.is_ready))
+                port = await stack.enter_async_context(_health(healthcheck_port, worker))
                 logger.info("worker %s answers /live and /ready on port %d", worker.name, port)
             await stack.enter_async_context(worker.docket)
             if opened is not None:
@@ -88,6 +90,16 @@ async def run_worker(
     ending = await until_signalled(body())
     logger.info("worker %s has ended: %s", worker.name, ending.value)
     return ending
+
+
+@asynccontextmanager
+async def _health(port: int, worker: Worker) -> AsyncGenerator[int, None]:
+    async with AsyncExitStack() as stack:
+        try:
+            served = await stack.enter_async_context(health_server(port, worker.is_ready))
+        except OSError as error:
+            raise ConfigurationError(f"health cannot be served on port {port}: {error.strerror or error}") from error
+        yield served
 
 
 async def until_signalled(main: Coroutine[Any, Any, None]) -> Ending:

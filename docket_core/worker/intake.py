@@ -65,6 +65,19 @@ class Intake:
 
     async def run(self) -> None:
         """Claim until stopped, or until there is nothing left to do."""
+        watchers = self._worker.docket.functions.watchers
+        watchers.add(self._look_again)
+        try:
+            await self._run()
+        finally:
+            watchers.discard(self._look_again)
+
+    def _look_again(self) -> None:
+        """What is waited for has changed: a function has become known."""
+        if self._wait is not None:
+            self._wait.cancel()
+
+    async def _run(self) -> None:
         failures = 0
         while not self.stopping:
             room = self._worker.room()
@@ -74,6 +87,7 @@ class Intake:
                 self._full = False
                 continue
             began = time.monotonic()
+            self._nudged.clear()
             try:
                 claimed = await self._claim_some(room)
             except (BackendUnavailable, Overloaded) as error:
@@ -85,7 +99,6 @@ class Intake:
             failures = 0
             self._last_success = time.monotonic()
             self.claimed.set()
-            self._nudged.clear()
             self._start(claimed, began)
             if len(claimed.claims) >= room:
                 continue

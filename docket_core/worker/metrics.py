@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from docket_core.errors import MissingExtra
+from docket_core.errors import ConfigurationError, MissingExtra
 
 
 def serve_metrics(port: int) -> Callable[[], None]:
@@ -11,6 +11,7 @@ def serve_metrics(port: int) -> Callable[[], None]:
 
     Raises:
         MissingExtra: what it needs is not installed; the message says how to.
+        ConfigurationError: the port is taken, or not ours to take.
     """
     try:
         api = import_module("opentelemetry.metrics")
@@ -23,7 +24,10 @@ def serve_metrics(port: int) -> Callable[[], None]:
         ) from error
     provider = sdk.MeterProvider(metric_readers=[exporter.PrometheusMetricReader()])
     api.set_meter_provider(provider)
-    server, thread = client.start_http_server(port)
+    try:
+        server, thread = client.start_http_server(port)
+    except OSError as error:
+        raise ConfigurationError(f"metrics cannot be served on port {port}: {error.strerror or error}") from error
 
     def end() -> None:
         server.shutdown()

@@ -5,6 +5,7 @@ import enum
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from docket_core.adding import check_due
 from docket_core.backend.clock import Micros, to_micros
 from docket_core.backend.kit import check_size
 from docket_core.backend.model import Ack, Claim, Task
@@ -75,9 +76,11 @@ class Run:
 
         Raises:
             RuntimeError: the run has not come to its hooks.
+            InvalidInput: it would be due after the year 9999.
             Unserializable, PayloadTooLarge: its arguments cannot be encoded, or are too large.
         """
         due = execution.due
+        check_due(due, self._docket.clock.now())
         when = due if isinstance(due, int) else None
         delay = to_micros(due) if isinstance(due, timedelta) else None
         if self.phase is Phase.FAILURE:

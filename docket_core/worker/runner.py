@@ -248,7 +248,11 @@ class Runner:
         return await self._in_thread(task.function, args, kwargs)
 
     async def _in_thread(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        call = partial(copy_context().run, _call_in_thread, function, args, kwargs)
+        context = copy_context()
+
+        def call() -> Any:
+            return context.run(_call_in_thread, function, args, kwargs)
+
         with self._watcher("thread") if self._watcher is not None else nullcontext():
             return await asyncio.get_running_loop().run_in_executor(self._worker.threads, call)
 

@@ -129,7 +129,8 @@ class Worker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        if self._intake is not None:
+            self.stop()
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} of {self.docket!r}>"

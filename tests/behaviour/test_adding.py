@@ -112,7 +112,7 @@ async def test_one_item_of_many_that_is_refused_harms_no_other(docket: Docket) -
         [
             docket.call(note)("fine"),
             docket.call(note, key="")("no key"),
-            docket.call(note)(open),  # type: ignore[arg-type]
+            docket.call(note)(open),
             docket.call(note)("x" * (1 << 20)),
             docket.call(note, when=HOUR)("fine too"),
             docket.call(note)(n for n in range(3)),
@@ -164,9 +164,10 @@ async def test_replace_adds_what_is_unknown_and_overwrites_what_waits(docket: Do
 async def test_an_execution_made_by_hand_can_be_scheduled(docket: Docket) -> None:
     docket.register(note)
     execution = Execution(docket, note, ("by hand",), {"loud": True}, "hand", attempt=3)
-    assert execution.disposition is Disposition.LOADED
+    dispositions = [execution.disposition]
     await docket.schedule(execution)
-    assert execution.disposition is Disposition.SCHEDULED
+    dispositions.append(execution.disposition)
+    assert dispositions == [Disposition.LOADED, Disposition.SCHEDULED]
     kept = await docket.get_execution("hand")
     assert kept is not None
     assert (kept.attempt, kept.kwargs) == (3, {"loud": True})

@@ -205,7 +205,7 @@ async def test_who_waits_on_a_docket_that_is_closed_does_not_hang(docket_url: st
 
 async def test_sync_brings_a_handle_up_to_date(docket: Docket, other: Docket) -> None:
     execution = await docket.add(raise_, key="k")(OrderError(1))
-    assert execution.started_at is execution.completed_at is None
+    unknown = execution.started_at, execution.completed_at
     other.register(raise_)
     await work_off(other, name="w1")
     await execution.sync()
@@ -213,6 +213,7 @@ async def test_sync_brings_a_handle_up_to_date(docket: Docket, other: Docket) ->
     assert execution.worker == "w1"
     assert execution.error is not None
     assert "OrderError" in execution.error
+    assert unknown == (None, None)
     assert execution.started_at is not None
     assert execution.completed_at is not None
     assert execution.started_at <= execution.completed_at

@@ -133,7 +133,8 @@ async def test_restoring_what_was_never_struck_changes_nothing(docket: Docket) -
 
 async def test_a_condition_strikes_here_only(docket: Docket, other: Docket) -> None:
     def on_monday(execution: Execution) -> bool:
-        return execution.get_argument("customer") == "ann"
+        customer: str = execution.get_argument("customer")
+        return customer == "ann"
 
     docket.strike_list.add_condition(on_monday)
     assert (await docket.add(bill)("ann")).disposition is Disposition.STRUCK

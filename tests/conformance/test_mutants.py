@@ -10,17 +10,17 @@ from hypothesis.stateful import run_state_machine_as_test
 from docket_core.backend.clock import ManualClock, Micros
 from docket_core.backend.states import Stage, Trigger
 from docket_core.conformance import suite
-from docket_core.conformance.subject import OpenBackend, Patience, Subject
+from docket_core.conformance.subject import Patience, Subject
 from docket_core.conformance.test_history import History, profile
 from tests.conformance.mutants import MUTANTS
 from tests.conformance.mutants.mutant import Mutant, Sound, opener_of
 
-FINDINGS = (AssertionError, TimeoutError, UnicodeEncodeError)
+FINDINGS = (AssertionError, TimeoutError, UnicodeEncodeError, ConnectionResetError)
 """How a requirement shows that it is not met; other errors would say that a mutant does not even run."""
 NAMED = sorted({requirement for mutant in MUTANTS for requirement in mutant.breaks})
 
 
-async def put_through(opener: OpenBackend, requirement: str) -> None:
+async def put_through(backend: type[Sound], requirement: str) -> None:
     """Run one requirement of the suite, by its name, against a backend."""
     parts = re.fullmatch(r"(\w+)\.(\w+)(?:\[(\w+)-(\w+)\])?", requirement)
     assert parts is not None
@@ -32,8 +32,14 @@ async def put_through(opener: OpenBackend, requirement: str) -> None:
     async def advance(delta: Micros) -> None:
         clock.advance(delta)
 
-    async with Subject(opener, clock, advance, None) as subject:
-        await method(subject, *arguments)
+    async def disrupt() -> None:
+        backend.disrupted = True
+
+    async with Subject(opener_of(backend), clock, advance, disrupt) as subject:
+        try:
+            await method(subject, *arguments)
+        finally:
+            backend.disrupted = False
 
 
 @pytest.fixture
@@ -46,12 +52,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_mutant_is_caught(mutant: Mutant) -> None:
     for requirement in mutant.breaks:
         with pytest.raises(FINDINGS):
-            await put_through(opener_of(mutant.backend), requirement)
+            await put_through(mutant.backend, requirement)
 
 
 @pytest.mark.parametrize("requirement", NAMED)
 async def test_sound_backend_meets(requirement: str) -> None:
-    await put_through(opener_of(Sound), requirement)
+    await put_through(Sound, requirement)
 
 
 SEEN_IN_HISTORIES = ("NoFence", "GrantsTwice", "ForgetsHolds", "SameGeneration", "WakesWithoutPermit")

@@ -6,13 +6,13 @@ import pytest
 
 from docket_core.conformance.subject import Disrupt
 from docket_core.conformance.suite import *  # noqa: F403
-from tests.support.servers import redis
+from tests.support.servers import postgres, redis
 from tests.support.stores import STORES, Store
 
 
 @pytest.fixture(scope="session", params=STORES, ids=lambda store: store.name)
 def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Each store in turn."""
+    """Each store in turn; every test has a docket of its own in it."""
     store = cast("Store", request.param)
     return store.url(tmp_path_factory.mktemp(store.name))
 
@@ -20,4 +20,6 @@ def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def disrupt(backend_url: str) -> Disrupt | None:
     """Where a server can close its connections, it does."""
+    if backend_url.startswith("postgresql://"):
+        return postgres.closing_connections(backend_url)
     return redis.closing_connections(backend_url) if backend_url.startswith("redis://") else None

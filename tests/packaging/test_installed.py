@@ -78,8 +78,21 @@ def test_neither_the_folders_nor_the_name_docket_are_taken(installed: Installed)
 
 
 def test_a_backend_without_its_driver_names_the_extra(installed: Installed) -> None:
-    for extra, message in json.loads(installed.script(REFUSALS)).values():
+    answers = json.loads(installed.script(REFUSALS))
+    assert "redis" in answers
+    assert "postgres" in {scheme.replace("postgresql", "postgres") for scheme in answers}
+    for extra, message in answers.values():
         assert f"pip install '{extra}'" in message
+
+
+@pytest.mark.parametrize("command", ["docket", "docket-core"])
+def test_the_command_lines_are_there(installed: Installed, command: str) -> None:
+    """`backends` looks at every plugin, so it also shows that none needs its driver for that."""
+    script = installed.python.with_name(command)
+    done = subprocess.run([script, "backends"], cwd=installed.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "memory" in done.stdout
+    assert "sqlite" in done.stdout
 
 
 def test_it_is_typed_for_those_who_use_it(installed: Installed) -> None:

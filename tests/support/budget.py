@@ -5,10 +5,11 @@ from collections import defaultdict
 import pytest
 
 BUDGETS = {
-    "unit": 30.0,
-    "conformance": 90.0,
-    "behaviour": 90.0,
-    "faults": 90.0,
+    "unit": 60.0,
+    "conformance": 240.0,
+    "behaviour": 240.0,
+    "cli": 90.0,
+    "faults": 180.0,
     "packaging": 60.0,
 }
 """Seconds on two cores, for all tests of the folder together."""

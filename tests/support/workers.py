@@ -38,6 +38,7 @@ async def working(docket: Docket, **options: Any) -> AsyncGenerator[Worker, None
     """A worker that runs meanwhile; at the end it is told to stop, and has to."""
     async with Worker(docket, **options) as worker:
         running = asyncio.create_task(worker.run_forever())
+        await asyncio.sleep(0)  # it has begun
         try:
             yield worker
         except BaseException:

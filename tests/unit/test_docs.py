@@ -1,6 +1,8 @@
 """What the documents say about the code is true."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,5 +41,18 @@ def test_a_decision_is_one_page_with_context_decision_and_consequences(record: P
     assert len(text.splitlines()) <= 80
 
 
-def test_decisions_are_numbered_without_a_gap() -> None:
-    assert [int(record.name[:4]) for record in RECORDS] == list(range(1, len(RECORDS) + 1))
+def test_no_two_decisions_have_the_same_number() -> None:
+    numbers = [record.name[:4] for record in RECORDS]
+    assert len(set(numbers)) == len(numbers)
+
+
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if "asyncio.run" in example])
+def test_examples_of_the_readme_run(example: str, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(example)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Hello, Ann!" in done.stdout or "Ann" not in example

@@ -11,27 +11,31 @@ declare
 begin
   if p_retention > 0 then
     with done as (
-      update docket.task t set state = u.state, ended = v_now, expires = v_now + p_retention, result = u.result,
-        error = u.error, reason = u.reason, acked = u.token, token = null, lease = null, takeover = null,
+      update docket.task t set state = d.state, ended = v_now, expires = v_now + p_retention, result = d.result,
+        error = d.error, reason = d.reason, acked = d.token, token = null, lease = null, takeover = null,
         cancelling = false, request = null, places = null, gate = null, p_current = null, p_total = null,
         p_message = null, p_at = null
-      from unnest(p_keys, p_tokens, p_states, p_results, p_errors, p_reasons) with ordinality
-        u(key, token, state, result, error, reason, position)
-      where t.docket = p_docket and t.key = u.key and t.token = u.token and t.state = 2
-        and not t.gated and not t.kept and not t.held
-      returning u.position)
+      from (
+        select u.*, x.tid from unnest(p_keys, p_tokens, p_states, p_results, p_errors, p_reasons) with ordinality
+          u(key, token, state, result, error, reason, position)
+        cross join lateral (select q.ctid as tid from docket.task q where q.docket = p_docket and q.key = u.key
+          and q.token = u.token limit 1) x) d
+      where t.ctid = d.tid and t.token = d.token and not t.gated and not t.kept and not t.held
+      returning d.position)
     select array_agg(position) into v_done from done;
     if v_told then
-      perform docket.tell_state_1(p_channel, v_now, t) from unnest(p_keys) with ordinality u(key, position)
-        join docket.task t on t.docket = p_docket and t.key = u.key where u.position = any(v_done);
+      perform docket.tell_states_1(p_docket, p_channel, v_now, array(
+        select k from unnest(p_keys) with ordinality u(k, position) where u.position = any(v_done)));
     end if;
   else
     with done as (
-      delete from docket.task t
-      using unnest(p_keys, p_tokens, p_states, p_errors) with ordinality u(key, token, state, error, position)
-      where t.docket = p_docket and t.key = u.key and t.token = u.token and t.state = 2
-        and not t.gated and not t.kept and not t.held
-      returning u.position, u.state as now_state, u.error as now_error, t.*),
+      delete from docket.task t using (
+        select u.*, x.tid from unnest(p_keys, p_tokens, p_states, p_errors) with ordinality
+          u(key, token, state, error, position)
+        cross join lateral (select q.ctid as tid from docket.task q where q.docket = p_docket and q.key = u.key
+          and q.token = u.token limit 1) x) d
+      where t.ctid = d.tid and t.token = d.token and not t.gated and not t.kept and not t.held
+      returning d.position, d.state as now_state, d.error as now_error, t.*),
     told as (
       select docket.tell_1(p_channel, jsonb_build_array('s', d.key, d.run, d.generation, d.now_state + 10, d.due,
         d.worker, d.started, v_now, d.now_error)) from done d where v_told)
@@ -57,7 +61,7 @@ declare
   v_pending text[] := '{}';
   r docket.task;
 begin
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
+  perform docket.lock_tasks_1(p_docket, p_keys);
   insert into docket.gate as g (docket, name, lim)
     select distinct on (q ->> 'gate') p_docket, q ->> 'gate', (q ->> 'limit')::int from unnest(p_requests) q
     where q is not null order by q ->> 'gate'
@@ -102,10 +106,7 @@ begin
   perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);
   if v_pending <> '{}' then
     perform docket.hint_pending_1(p_docket, p_channel, v_now, v_pending);
-    if v_told then
-      perform docket.tell_state_1(p_channel, v_now, t) from docket.task t
-        where t.docket = p_docket and t.key = any(v_pending);
-    end if;
+    perform docket.tell_states_1(p_docket, p_channel, v_now, v_pending);
   end if;
   return v_replies;
 end $$;
@@ -163,7 +164,7 @@ begin
     insert into docket.gate as g (docket, name, lim) values (r.docket, v_gate, (v_request ->> 'limit')::int)
       on conflict (docket, name) do update set lim = excluded.lim;
     insert into docket.gate_fn as f (docket, function, gate, wake) values (r.docket, r.function, v_gate, p_now)
-      on conflict (docket, function, gate) do nothing;
+      on conflict (docket, gate, function) do nothing;
   elsif p_verdict <> 9 then
     v_places := null;
   end if;

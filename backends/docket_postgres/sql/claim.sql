@@ -22,7 +22,7 @@ declare
   v_taken text[] := '{}';
   v_told boolean;
   v_got int := 0;
-  v_size int;
+  v_tids tid[];
   v_count int;
   v_start bigint;
   v_share int;
@@ -33,8 +33,7 @@ begin
   if v_functions is null then
     v_functions := docket.functions_1(p_docket);
   end if;
-  select array_agg(x.f) filter (where x.at <= v_now), min(x.at) into v_due, v_next from (
-    select f, docket.earliest_1(p_docket, f) as at from unnest(v_functions) f) x;
+  select h.due, h.next into v_due, v_next from docket.heads_1(p_docket, v_functions, v_now) h;
   v_sweep := docket.sweep_at_1(p_docket);
 
   if v_sweep <= v_now then
@@ -42,31 +41,33 @@ begin
       and t.lease <= v_now order by t.lease limit 50 for update skip locked);
     v_holds := array(select a.key from docket.aside a where a.docket = p_docket and a.kind = 2 and a.lease <= v_now
       order by a.lease limit 50);
-    v_holds := array(select t.key from docket.task t where t.docket = p_docket and t.key = any(v_holds) and t.held
-      for update skip locked);
+    v_holds := array(select x.key from unnest(v_holds) k cross join lateral (
+      select t.key from docket.task t where t.docket = p_docket and t.key = k for update skip locked) x);
   end if;
   if v_due is not null then
     v_lapsed := array(select x.key from unnest(v_due) f cross join lateral (
-        select t.key, t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
+        select t.key from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
           and t.takeover <= v_now order by t.takeover limit p_limit + 50 for update skip locked) x
       limit p_limit + 50);
     if v_lapsed <> '{}' or v_cancelled <> '{}' or v_holds <> '{}'
-      or exists (select 1 from unnest(v_due) f join docket.gate_fn g on g.docket = p_docket and g.function = f and g.wake <= v_now) then
-      v_gates := docket.lock_gates_1(p_docket, v_lapsed || v_cancelled || v_holds, array(
-        select g.gate from unnest(v_due) f join docket.gate_fn g on g.docket = p_docket and g.function = f
-        where g.wake <= v_now order by g.wake limit 64));
+      or docket.gates_due_1(p_docket, v_due, v_now, 1) <> '{}' then
+      v_gates := docket.lock_gates_1(p_docket, v_lapsed || v_cancelled || v_holds,
+        docket.gates_due_1(p_docket, v_due, v_now, 64));
     end if;
   elsif v_cancelled <> '{}' or v_holds <> '{}' then
     v_gates := docket.lock_gates_1(p_docket, v_cancelled || v_holds, null);
   end if;
   v_told := docket.watched_1(p_docket, 1);
 
-  for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_cancelled) loop
+  for r in select t.* from unnest(v_cancelled) k cross join lateral (
+      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t loop
     perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
     return query select * from docket.ended_1(r, 5, 'cancelled');
   end loop;
-  for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_holds) and exists (
-      select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 2 and a.lease <= v_now) loop
+  for r in select t.* from unnest(v_holds) k cross join lateral (
+      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t
+    where t.held and exists (select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 2
+      and a.lease <= v_now) loop
     h := docket.end_hold_1(p_channel, v_now, r);
     return query select 1::smallint, h.key, h.generation, h.token, h.function, ''::bytea, 'superseded'::bytea, h.run,
       h.due, h.delivery, 5, h.started, h.lease;
@@ -84,8 +85,8 @@ begin
     end if;
   end if;
 
-  for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_lapsed) and t.state = 2
-    order by t.takeover loop
+  for r in select t.* from unnest(v_lapsed) k cross join lateral (
+      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t where t.state = 2 loop
     if r.delivery >= p_max then
       perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 4::smallint, null, format(
         'granted %s times without an end: its worker died or lost it each time', r.delivery), 'poison', null);
@@ -97,7 +98,8 @@ begin
       if r.gated then
         perform docket.free_bound_1(p_docket, r.key, r.run);
       end if;
-      return query select * from docket.grant_1(p_docket, array[r.key], v_now, p_worker, p_lease, p_max);
+      return query select * from docket.grant_1(
+        array(select t.ctid from docket.task t where t.docket = p_docket and t.key = r.key), v_now, p_worker, p_lease, p_max);
       v_got := v_got + 1;
       v_taken := v_taken || r.key;
     end if;
@@ -105,12 +107,14 @@ begin
 
   if v_gates <> '{}' and v_due is not null then
     for v_gate in select x.gate from (
-        select g.gate, min(g.wake) as wake from docket.gate_fn g where g.docket = p_docket and g.gate = any(v_gates)
-          and g.function = any(v_due) group by g.gate) x order by x.wake loop
+        select g.gate, min(g.wake) as wake from unnest(v_gates) n cross join lateral (
+          select y.* from docket.gate_fn y where y.docket = p_docket and y.gate = n and y.function = any(v_due) offset 0) g
+        group by g.gate) x order by x.wake loop
       exit when v_got >= p_limit;
       v_keys := docket.wake_1(p_docket, v_gate, v_due, p_limit - v_got, v_now, v_now + p_lease);
       if v_keys <> '{}' then
-        return query select * from docket.grant_1(p_docket, v_keys, v_now, p_worker, p_lease, p_max);
+        return query select * from docket.grant_1(array(select x.ctid from unnest(v_keys) k cross join lateral (
+          select t.ctid from docket.task t where t.docket = p_docket and t.key = k limit 1) x), v_now, p_worker, p_lease, p_max);
         v_got := v_got + cardinality(v_keys);
         v_taken := v_taken || v_keys;
       end if;
@@ -123,14 +127,17 @@ begin
         exit when v_got >= p_limit;
         v_share := case when v_pass = 1 then (p_limit - v_got + v_count - v_i - 1) / (v_count - v_i)
           else p_limit - v_got end;
-        v_keys := array(select t.key from docket.task t where t.docket = p_docket
+        v_tids := array(select t.ctid from docket.task t where t.docket = p_docket
           and t.function = v_due[1 + (v_i + v_start) % v_count] and t.state = 1 and t.place is null and not t.held
           and t.ready <= v_now order by t.ready, t.seq limit v_share for update skip locked);
-        v_size := cardinality(v_keys);
-        if v_size > 0 then
-          return query select * from docket.grant_1(p_docket, v_keys, v_now, p_worker, p_lease, p_max);
-          v_got := v_got + v_size;
-          v_taken := v_taken || v_keys;
+        if v_tids <> '{}' then
+          v_got := v_got + cardinality(v_tids);
+          if v_told then
+            v_taken := v_taken || array(
+              select t.key from unnest(v_tids) i cross join lateral (
+                select q.key from docket.task q where q.ctid = i offset 0) t);
+          end if;
+          return query select * from docket.grant_1(v_tids, v_now, p_worker, p_lease, p_max);
         end if;
       end loop;
       exit when v_count = 1 or v_got >= p_limit;
@@ -140,12 +147,11 @@ begin
     perform docket.settle_gates_1(p_docket, null, v_now, v_gates);
   end if;
   if v_told and v_got > 0 then
-    perform docket.tell_state_1(p_channel, v_now, t) from docket.task t
-      where t.docket = p_docket and t.key = any(v_taken);
+    perform docket.tell_states_1(p_docket, p_channel, v_now, v_taken);
   end if;
   if v_got < p_limit or p_limit = 0 then
     if v_got > 0 or v_due is not null or v_sweep <= v_now then
-      select min(docket.earliest_1(p_docket, f)) into v_next from unnest(v_functions) f;
+      select h.next into v_next from docket.heads_1(p_docket, v_functions, v_now) h;
       v_sweep := docket.sweep_at_1(p_docket);
     end if;
     v_next := least(v_next, v_sweep);
@@ -158,7 +164,7 @@ end $$;
 
 -- Takes these pending or lapsed tasks (locked) under a new lease, in this order.
 create or replace function docket.grant_1(
-  p_docket text, p_keys text[], p_now bigint, p_worker text, p_lease bigint, p_max int)
+  p_tids tid[], p_now bigint, p_worker text, p_lease bigint, p_max int)
 returns table (kind smallint, key text, generation bigint, token bigint, function text, payload bytea, headers bytea,
   run text, due bigint, delivery int, attempt int, started bigint, lease bigint)
 language plpgsql as $$
@@ -168,10 +174,19 @@ begin
     update docket.task t set state = 2, token = u.token, delivery = t.delivery + 1, worker = p_worker,
       started = p_now, lease = p_now + p_lease, takeover = p_now + p_lease + docket.recovery_1(t.delivery + 1, p_max),
       parked = null, place = null, p_current = null, p_total = null, p_message = null, p_at = null
-    from (select k as key, nextval('docket.token') as token from unnest(p_keys) k) u
-    where t.docket = p_docket and t.key = u.key and t.state <= 2
+    from (select i, nextval('docket.token') as token from unnest(p_tids) i) u
+    where t.ctid = u.i
     returning 0::smallint, t.key, t.generation, t.token, t.function, t.payload, t.headers, t.run, t.due, t.delivery,
       t.attempt, t.started, t.lease;
+end $$;
+
+-- The gates in front of which tasks of these functions are parked and that may have a free permit.
+create or replace function docket.gates_due_1(p_docket text, p_functions text[], p_now bigint, p_limit int)
+returns text[] language plpgsql as $$
+begin
+  return array(select x.gate from unnest(p_functions) f cross join lateral (
+    select g.gate from docket.gate_fn g where g.docket = p_docket and g.function = f and g.wake <= p_now
+    order by g.wake limit p_limit) x limit p_limit);
 end $$;
 
 -- The oldest parked tasks of a gate (locked), as many as it has free permits; the permits are taken, too.
@@ -195,10 +210,15 @@ begin
   insert into docket.permit as p (docket, gate, holder, key, run, until, bound, extend, reserved)
     select distinct on (t.request ->> 'holder') p_docket, p_gate, t.request ->> 'holder', t.key, t.run, p_until,
       (t.request ->> 'bound')::boolean, (t.request ->> 'extend')::boolean, true
-    from docket.task t where t.docket = p_docket and t.key = any(v_keys) order by t.request ->> 'holder', t.place
+    from unnest(v_keys) k cross join lateral (
+      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t
+    order by t.request ->> 'holder', t.place
   on conflict (docket, gate, holder) do update set key = excluded.key, run = excluded.run, until = excluded.until,
     bound = excluded.bound, extend = excluded.extend, reserved = true where p.until <= p_now;
-  update docket.task t set gated = true where t.docket = p_docket and t.key = any(v_keys) and not t.gated;
+  update docket.task t set gated = true from (
+    select x.ctid as tid from unnest(v_keys) k cross join lateral (
+      select y.ctid from docket.task y where y.docket = p_docket and y.key = k limit 1) x) u
+  where t.ctid = u.tid and not t.gated;
   return v_keys;
 end $$;
 
@@ -210,23 +230,28 @@ language sql immutable as $$
     r.delivery, p_state, r.started, r.lease
 $$;
 
--- The earliest moment at which something of this function can be claimed.
-create or replace function docket.earliest_1(p_docket text, p_function text) returns bigint language sql volatile as $$
-  select least(
-    (select t.ready from docket.task t where t.docket = p_docket and t.function = p_function and t.state = 1
-      and t.place is null and not t.held order by t.ready, t.seq limit 1),
-    (select t.takeover from docket.task t where t.docket = p_docket and t.function = p_function and t.state = 2
-      order by t.takeover limit 1),
-    (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = p_function order by g.wake limit 1))
-$$;
+-- Of these functions: those that have something to claim now, and the earliest moment at which there is something.
+create or replace function docket.heads_1(p_docket text, p_functions text[], p_now bigint, out due text[], out next bigint)
+language plpgsql as $$
+begin
+  select array_agg(x.f) filter (where x.at <= p_now), min(x.at) into due, next from (
+    select f, least(
+      (select t.ready from docket.task t where t.docket = p_docket and t.function = f and t.state = 1
+        and t.place is null and not t.held order by t.ready, t.seq limit 1),
+      (select t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
+        order by t.takeover limit 1),
+      (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = f order by g.wake limit 1)) as at
+    from unnest(p_functions) f) x;
+end $$;
 
 -- When the next lease ends whose end needs no function: a hold's, or one with a requested cancel.
-create or replace function docket.sweep_at_1(p_docket text) returns bigint language sql volatile as $$
-  select least(
+create or replace function docket.sweep_at_1(p_docket text) returns bigint language plpgsql as $$
+begin
+  return least(
     (select t.lease from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
       order by t.lease limit 1),
-    (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1))
-$$;
+    (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1));
+end $$;
 
 -- The functions that have anything live, by skipping through the indexes from one to the next.
 create or replace function docket.functions_1(p_docket text) returns text[] language plpgsql as $$

@@ -9,6 +9,7 @@ language plpgsql as $$
 declare
   v_now bigint := docket.now_1(p_now);
   v_fresh int;
+  v_keys text[] := p_keys;
   v_gates text[] := '{}';
 begin
   with fresh as (
@@ -28,11 +29,15 @@ begin
     return query select null::text, true, null::text, 1::bigint, v_now, 1::smallint;
     return;
   end if;
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
-  v_now := docket.now_1(p_now);
-  if exists (select 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) and (t.gated or t.gate is not null)) then
-    v_gates := docket.lock_gates_1(p_docket, p_keys, null);
+  if not p_replace then -- a live task is kept as it is, so it is not locked: claims would pass over it
+    v_keys := array(select k from unnest(p_keys) k left join lateral (
+      select t.state from docket.task t where t.docket = p_docket and t.key = k limit 1) x on true
+      where x.state is null or x.state > 2);
   end if;
+  if docket.lock_tasks_1(p_docket, v_keys) then
+    v_gates := docket.lock_gates_1(p_docket, v_keys, null);
+  end if;
+  v_now := docket.now_1(p_now);
   return query select a.* from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts)
       u(key, function, payload, run, headers, at, delay, attempt)
     cross join lateral docket.add_1(p_docket, v_now, p_replace, u.key, u.function, u.payload, u.run, u.headers,
@@ -55,7 +60,8 @@ declare
   v_held boolean;
   v_kept boolean;
 begin
-  loop
+  select t.* into r from docket.task t where t.docket = p_docket and t.key = p_key;
+  while not found or p_replace or r.state > 2 loop
     select t.* into r from docket.task t where t.docket = p_docket and t.key = p_key for update;
     exit when found;
     insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,

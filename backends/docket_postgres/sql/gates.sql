@@ -17,7 +17,7 @@ declare
   r docket.task;
   p docket.permit;
 begin
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
+  perform docket.lock_tasks_1(p_docket, p_keys);
   insert into docket.gate as g (docket, name, lim)
     select distinct on (u.gate) p_docket, u.gate, u.lim from unnest(p_gates, p_limits) with ordinality
       u(gate, lim, position) order by u.gate, u.position desc
@@ -29,7 +29,7 @@ begin
       v_last := v_last + 1;
     end loop;
     select t.* into r from docket.task t where t.docket = p_docket and t.key = p_keys[v_first]
-      and t.state = 2 and t.token = p_tokens[v_first] and t.lease > v_now;
+      and t.token = p_tokens[v_first] and t.lease > v_now;
     if not found then
       return query select 4::smallint, null::bigint, k from generate_series(v_first, v_last) k;
     else
@@ -110,11 +110,11 @@ declare
   v_until bigint;
   v_replies smallint[] := '{}';
 begin
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
-  perform 1 from docket.gate g where g.docket = p_docket and g.name = any(p_gates) order by g.name for update;
+  perform docket.lock_tasks_1(p_docket, p_keys);
+  perform docket.lock_gate_rows_1(p_docket, p_gates);
   v_now := docket.now_1(p_now);
   for i in 1..cardinality(p_keys) loop
-    if exists (select 1 from docket.task t where t.docket = p_docket and t.key = p_keys[i] and t.state = 2
+    if exists (select 1 from docket.task t where t.docket = p_docket and t.key = p_keys[i]
         and t.token = p_tokens[i] and t.lease > v_now) then
       v_until := null;
       delete from docket.permit p where p.docket = p_docket and p.gate = p_gates[i] and p.holder = p_holders[i]

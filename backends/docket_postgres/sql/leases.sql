@@ -8,19 +8,25 @@ declare
   v_gated text[] := '{}';
   r record;
 begin
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
+  perform docket.lock_tasks_1(p_docket, p_keys);
   v_now := docket.now_1(p_now);
   for r in
     with alive as (
       update docket.task t set lease = v_now + p_lease, takeover = v_now + p_lease + (t.takeover - t.lease)
-      from unnest(p_keys, p_tokens) with ordinality u(key, token, position)
-      where t.docket = p_docket and t.key = u.key and t.token = u.token and t.state = 2 and t.lease > v_now
-      returning u.position, t.key, t.run, t.cancelling, t.gated),
+      from (
+        select u.*, x.tid from unnest(p_keys, p_tokens) with ordinality u(key, token, position)
+        cross join lateral (select q.ctid as tid from docket.task q where q.docket = p_docket and q.key = u.key
+          and q.token = u.token limit 1) x) d
+      where t.ctid = d.tid and t.lease > v_now
+      returning d.position, t.key, t.run, t.cancelling, t.gated),
     held as (
       update docket.aside a set lease = v_now + p_lease
-      from unnest(p_keys, p_tokens) with ordinality u(key, token, position)
-      where a.docket = p_docket and a.key = u.key and a.token = u.token and a.kind = 2 and a.lease > v_now
-      returning u.position, a.key, a.run, a.cancelling, a.gated)
+      from (
+        select u.*, x.tid from unnest(p_keys, p_tokens) with ordinality u(key, token, position)
+        cross join lateral (select q.ctid as tid from docket.aside q where q.docket = p_docket and q.key = u.key
+          and q.kind = 2 and q.token = u.token limit 1) x) d
+      where a.ctid = d.tid and a.lease > v_now
+      returning d.position, a.key, a.run, a.cancelling, a.gated)
     select * from alive union all select * from held
   loop
     v_replies[r.position] := case when r.cancelling then 2 else 0 end;
@@ -49,7 +55,7 @@ declare
   v_replies smallint[] := '{}';
   r docket.task;
 begin
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
+  perform docket.lock_tasks_1(p_docket, p_keys);
   v_now := docket.now_1(p_now);
   v_told := docket.watched_1(p_docket, 2);
   for i in 1..cardinality(p_keys) loop
@@ -89,8 +95,7 @@ declare
   r docket.task;
   h docket.aside;
 begin
-  perform 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) order by t.key for update;
-  if exists (select 1 from docket.task t where t.docket = p_docket and t.key = any(p_keys) and (t.gated or t.gate is not null)) then
+  if docket.lock_tasks_1(p_docket, p_keys) then
     v_gates := docket.lock_gates_1(p_docket, p_keys, null);
   end if;
   v_now := docket.now_1(p_now);
@@ -137,11 +142,12 @@ begin
   select max(x.key), count(*) into v_last, v_size from (
     select t.key from docket.task t where t.docket = p_docket and t.key > p_after order by t.key limit p_limit) x;
   v_keys := array(select t.key from docket.task t where t.docket = p_docket and t.key > p_after and t.key <= v_last
-    and t.state = 1 and t.seq <= p_before order by t.key for update);
+    and t.state + 0 = 1 and t.seq <= p_before order by t.key for update);
   v_gates := docket.lock_gates_1(p_docket, v_keys, null);
   v_now := docket.now_1(p_now);
   v_told := docket.watched_1(p_docket, 1);
-  for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_keys) loop
+  for r in select t.* from unnest(v_keys) k cross join lateral (
+      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t loop
     perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cleared', null);
   end loop;
   perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);

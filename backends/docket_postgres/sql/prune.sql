@@ -8,20 +8,23 @@ declare
   v_done int := 0;
   v_size int;
   v_keys text[];
+  v_key text;
   v_gates text[];
   v_told boolean := docket.watched_1(p_docket, 1);
   r docket.task;
 begin
   v_keys := array(
-    select t.key from docket.task t where t.docket = p_docket and t.key = any(
-      array(select x.key from docket.task x where x.docket = p_docket and x.state = 2 and x.cancelling
+    select t.key from (
+      (select x.key from docket.task x where x.docket = p_docket and x.state = 2 and x.cancelling
         and x.lease <= v_now order by x.lease limit p_limit)
-      || array(select a.key from docket.aside a where a.docket = p_docket and a.kind = 2 and a.lease <= v_now
-        order by a.lease limit p_limit))
-    limit p_limit for update skip locked);
+      union (select a.key from docket.aside a where a.docket = p_docket and a.kind = 2 and a.lease <= v_now
+        order by a.lease limit p_limit) limit p_limit) k
+    cross join lateral (
+      select y.key from docket.task y where y.docket = p_docket and y.key = k.key for update skip locked) t);
   if v_keys <> '{}' then
     v_gates := docket.lock_gates_1(p_docket, v_keys, null);
-    for r in select t.* from docket.task t where t.docket = p_docket and t.key = any(v_keys) loop
+    for r in select t.* from unnest(v_keys) k cross join lateral (
+        select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t loop
       if r.state = 2 and r.cancelling and r.lease <= v_now then
         perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
         v_done := v_done + 1;
@@ -34,28 +37,27 @@ begin
     perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);
   end if;
 
-  delete from docket.task t where t.docket = p_docket and t.key = any(array(
-    select x.key from docket.task x where x.docket = p_docket and x.state > 2 and x.expires <= v_now and not x.held
-      order by x.expires limit p_limit - v_done for update skip locked));
+  delete from docket.task t using (select unnest(array(
+    select x.ctid from docket.task x where x.docket = p_docket and x.state > 2 and x.expires <= v_now and not x.held
+      order by x.expires limit p_limit - v_done for update skip locked)) as tid) u where t.ctid = u.tid;
   get diagnostics v_size = row_count;
   v_done := v_done + v_size;
 
-  v_keys := array(select t.key from docket.task t where t.docket = p_docket and t.key = any(array(
+  for v_key in select x.key from (
       select a.key from docket.aside a where a.docket = p_docket and a.kind = 1 and a.expires <= v_now
-        order by a.expires limit p_limit - v_done)) for update skip locked);
-  if v_keys <> '{}' then
-    delete from docket.aside a where a.docket = p_docket and a.key = any(v_keys) and a.kind = 1
-      and a.expires <= v_now;
-    get diagnostics v_size = row_count;
-    v_done := v_done + v_size;
-    update docket.task t set kept = false where t.docket = p_docket and t.key = any(v_keys) and not exists (
-      select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 1);
-  end if;
+      order by a.expires limit p_limit - v_done) k cross join lateral (
+      select t.key from docket.task t where t.docket = p_docket and t.key = k.key for update skip locked) x loop
+    delete from docket.aside a where a.docket = p_docket and a.key = v_key and a.kind = 1 and a.expires <= v_now;
+    if found then
+      v_done := v_done + 1;
+      update docket.task t set kept = false where t.docket = p_docket and t.key = v_key;
+    end if;
+  end loop;
 
   v_gates := array(select p.gate from docket.permit p where p.docket = p_docket and p.key is null
     and p.until <= v_now order by p.until limit p_limit - v_done);
   if v_gates <> '{}' then
-    perform 1 from docket.gate g where g.docket = p_docket and g.name = any(v_gates) order by g.name for update;
+    perform docket.lock_gate_rows_1(p_docket, v_gates);
     delete from docket.permit p where p.docket = p_docket and p.key is null and p.until <= v_now
       and p.gate = any(v_gates);
     get diagnostics v_size = row_count;

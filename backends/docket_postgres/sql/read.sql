@@ -13,12 +13,14 @@ begin
     select 0::smallint, t.key, t.state, t.function, t.payload, t.headers, t.run, t.generation, t.attempt, t.delivery,
       t.due, t.parked, t.worker, t.token, t.started, t.lease, t.cancelling, t.p_current, t.p_total, t.p_message, t.p_at,
       t.ended, t.expires, t.result, t.error, t.reason, t.place, v_now
-    from docket.task t where t.docket = p_docket and t.key = any(p_keys)
+    from unnest(p_keys) k cross join lateral (
+      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t
     union all
     select a.kind, a.key, a.state, a.function, a.payload, a.headers, a.run, a.generation, a.attempt, a.delivery,
       a.due, a.parked, a.worker, a.token, a.started, a.lease, a.cancelling, a.p_current, a.p_total, a.p_message, a.p_at,
       a.ended, a.expires, a.result, a.error, a.reason, a.place, v_now
-    from docket.aside a where a.docket = p_docket and a.key = any(p_keys);
+    from unnest(p_keys) k cross join lateral (
+      select x.* from docket.aside x where x.docket = p_docket and x.key = k offset 0) a;
 end $$;
 
 -- The next p_limit keys with a part in one of these states (as readers see them, 10 to 15), in byte order.

@@ -3,6 +3,9 @@
 --
 -- States: 1 pending (parked if it has a place), 2 running, 3 completed, 4 failed, 5 cancelled. Kinds of parts that stand
 -- aside: 1 the last one of a key whose row is live again, 2 a hold. Times are microseconds since the epoch.
+-- Rows of `task` are reached one by one (`cross join lateral (… for update)` or `limit 1` keep the planner from joining
+-- another way round), or in the order of an index: never by a choice that depends on statistics. A plan that was made
+-- while the table was empty would scan it whole, and it stays.
 -- Locks are taken in one order everywhere: tasks by key, then gates by name; permits and gate_fn change under the gate's.
 
 create or replace function docket.now_1(p_now bigint) returns bigint language sql volatile as $$
@@ -30,21 +33,30 @@ begin
   end if;
 end $$;
 
+-- Locks the rows of these keys, in this order, which is that of the keys; whether any of them concerns gates.
+create or replace function docket.lock_tasks_1(p_docket text, p_keys text[]) returns boolean language plpgsql as $$
+begin
+  return (select coalesce(bool_or(x.gated), false) from unnest(p_keys) k cross join lateral (
+    select t.gated or t.gate is not null as gated from docket.task t where t.docket = p_docket and t.key = k
+    for update) x);
+end $$;
+
 create or replace function docket.hint_pending_1(p_docket text, p_channel text, p_now bigint, p_keys text[])
 returns void language plpgsql as $$
 begin
   perform docket.hint_1(p_channel, jsonb_object_agg(x.function, x.at)) from (
-    select t.function, min(t.ready) as at from docket.task t
-    where t.docket = p_docket and t.key = any(p_keys) and t.state = 1 and t.place is null and not t.held
-      and t.ready < p_now + 2500000
+    select t.function, min(t.ready) as at from unnest(p_keys) k cross join lateral (
+      select q.* from docket.task q where q.docket = p_docket and q.key = k limit 1) t
+    where t.state = 1 and t.place is null and not t.held and t.ready < p_now + 2500000
     group by t.function) x;
 end $$;
 
 -- Whether anybody listens to such events: 1 states, 2 progress.
-create or replace function docket.watched_1(p_docket text, p_topic int) returns boolean language sql volatile as $$
-  select exists (select 1 from docket.watcher w where w.docket = p_docket and w.topics & p_topic <> 0
-    and w.until > (extract(epoch from clock_timestamp()) * 1000000)::bigint)
-$$;
+create or replace function docket.watched_1(p_docket text, p_topic int) returns boolean language plpgsql as $$
+begin
+  return exists (select 1 from docket.watcher w where w.docket = p_docket and w.topics & p_topic <> 0
+    and w.until > (extract(epoch from clock_timestamp()) * 1000000)::bigint);
+end $$;
 
 -- An event that is too long for a notification becomes the advice to look at the key.
 create or replace function docket.tell_1(p_channel text, p_event jsonb) returns void language plpgsql as $$
@@ -65,11 +77,21 @@ end $$;
 
 create or replace function docket.tell_states_1(p_docket text, p_channel text, p_now bigint, p_keys text[])
 returns void language plpgsql as $$
+declare
+  r docket.task;
 begin
   if docket.watched_1(p_docket, 1) then
-    perform docket.tell_state_1(p_channel, p_now, t) from docket.task t
-      where t.docket = p_docket and t.key = any(p_keys);
+    for r in select t.* from unnest(p_keys) k cross join lateral (
+        select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t loop
+      perform docket.tell_state_1(p_channel, p_now, r);
+    end loop;
   end if;
+end $$;
+
+create or replace function docket.lock_gate_rows_1(p_docket text, p_gates text[]) returns void language plpgsql as $$
+begin
+  perform 1 from (select distinct n collate "C" as name from unnest(p_gates) n order by 1) u cross join lateral (
+    select 1 from docket.gate g where g.docket = p_docket and g.name = u.name for update) x;
 end $$;
 
 -- Locks the gates in which these keys have permits or a place, and the named ones; answers their names.
@@ -79,11 +101,13 @@ declare
   v_gates text[];
 begin
   v_gates := array(
-    select p.gate from docket.permit p where p.docket = p_docket and p.key = any(p_keys)
-    union select t.gate from docket.task t where t.docket = p_docket and t.key = any(p_keys) and t.gate is not null
+    select p.gate from unnest(p_keys) k cross join lateral (
+      select x.gate from docket.permit x where x.docket = p_docket and x.key = k offset 0) p
+    union select t.gate from unnest(p_keys) k cross join lateral (
+      select x.gate from docket.task x where x.docket = p_docket and x.key = k limit 1) t where t.gate is not null
     union select m from unnest(p_more) m where m is not null);
   if v_gates <> '{}' then
-    perform 1 from docket.gate g where g.docket = p_docket and g.name = any(v_gates) order by g.name for update;
+    perform docket.lock_gate_rows_1(p_docket, v_gates);
   end if;
   return v_gates;
 end $$;
@@ -97,13 +121,15 @@ declare
   v_live int;
   v_wake bigint;
 begin
-  for g in select x.* from docket.gate x where x.docket = p_docket and x.name = any(p_gates) order by x.name loop
+  for g in select x.* from (select distinct n from unnest(p_gates) n) u cross join lateral (
+      select y.* from docket.gate y where y.docket = p_docket and y.name = u.n limit 1) x loop
     delete from docket.gate_fn f where f.docket = p_docket and f.gate = g.name and not exists (
       select 1 from docket.task t where t.docket = p_docket and t.gate = g.name and t.function = f.function
         and t.state = 1 and t.place is not null);
     if exists (select 1 from docket.gate_fn f where f.docket = p_docket and f.gate = g.name) then
       select count(*) into v_live from (select 1 from docket.permit p
-        where p.docket = p_docket and p.gate = g.name and p.until > p_now limit greatest(g.lim, 0)) x;
+        where p.docket = p_docket and p.gate = g.name and p.until > p_now
+        order by p.until limit greatest(g.lim, 0)) x;
       if v_live < g.lim then
         update docket.gate_fn f set wake = p_now where f.docket = p_docket and f.gate = g.name and f.wake > p_now;
         v_wake := p_now;
@@ -123,9 +149,10 @@ begin
 end $$;
 
 -- The lease of a run is over: what was bound to it is free.
-create or replace function docket.free_bound_1(p_docket text, p_key text, p_run text) returns void language sql as $$
-  delete from docket.permit p where p.docket = p_docket and p.key = p_key and p.run = p_run and (p.bound or p.reserved)
-$$;
+create or replace function docket.free_bound_1(p_docket text, p_key text, p_run text) returns void language plpgsql as $$
+begin
+  delete from docket.permit p where p.docket = p_docket and p.key = p_key and p.run = p_run and (p.bound or p.reserved);
+end $$;
 
 -- A run is over or replaced: only unexpired permits that outlive it stay, and belong to nobody.
 create or replace function docket.free_run_1(p_docket text, p_key text, p_run text, p_now bigint)

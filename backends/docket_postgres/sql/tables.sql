@@ -69,10 +69,9 @@ create index if not exists permit_expiry on docket.permit (docket, until) where 
 create table if not exists docket.gate_fn (
   docket text collate "C" not null, function text collate "C" not null, gate text collate "C" not null,
   wake bigint not null,
-  primary key (docket, function, gate)
+  primary key (docket, gate, function)
 );
 create index if not exists gate_fn_wake on docket.gate_fn (docket, function, wake);
-create index if not exists gate_fn_gate on docket.gate_fn (docket, gate);
 
 create table if not exists docket.worker (
   docket text collate "C" not null, name text collate "C" not null, functions text[] not null,

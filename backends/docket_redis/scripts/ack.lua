@@ -18,8 +18,9 @@ local function parse(key)
   if verdict == 'C' or verdict == 'F' or verdict == 'X' then
     item.outcome = {}
     for name in string.gmatch(next_value(), '%a') do
-      item.outcome[#item.outcome + 1] = 'z'..name
-      item.outcome[#item.outcome + 1] = next_value()
+      local value = next_value()
+      put(item.outcome, 'z'..name, value)
+      if name == 'e' then item.failure = string.sub(value, 2) end
     end
     if next_value() == '1' then
       local task = {fn = next_value(), run = next_value()}
@@ -93,7 +94,7 @@ local function apply(key, part, item, token_text)
     local successor = not part.c and item.successor or nil
     local outcome = item.outcome
     outcome[#outcome + 1] = 'za'; outcome[#outcome + 1] = token_text
-    finish(key, part, item.verdict, outcome, successor)
+    finish(key, part, item.verdict, outcome, item.failure, successor)
     if successor then
       bear(key, successor, tonumber(part.g) + 1,
         {n = part.n, za = token_text, Z = RETENTION > 0 and part.x and part.r or nil, H = part.H})

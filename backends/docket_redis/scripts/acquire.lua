@@ -44,7 +44,7 @@ local function deny(request)
   local gate, expires = request[1], nil
   if request[6] == '1' then
     local pushed = now + tonumber(request[4])
-    for _, holder in ipairs(call('ZRANGEBYSCORE', P..'g:'..gate, '('..int(now), '('..int(pushed))) do
+    for _, holder in ipairs(call('ZRANGEBYSCORE', P..'g:'..gate, '('..NOW, '('..int(pushed))) do
       local info = call('HGET', P..'gh:'..gate, holder) or ''
       if not string.find(info, '^%a*[br]%a*\31') then call('ZADD', P..'g:'..gate, int(pushed), holder) end
     end

@@ -14,6 +14,7 @@ else
 end
 
 local function int(number) return string.format('%.0f', number) end -- tostring() would print 1.76e+15
+local NOW = int(now)
 
 -- A hash as a table; an empty value is an absent field. nil if there is no such hash, or a damaged one.
 local function load(key)
@@ -23,7 +24,33 @@ local function load(key)
   for i = 1, #flat, 2 do
     if flat[i + 1] ~= '' then record[flat[i]] = flat[i + 1] end
   end
+  if record.i == '=' then record.i = record.n end
   return record.s and record or nil
+end
+
+-- A hash keeps its small form as long as no field has more than 64 bytes, so that longer values stand in pieces:
+-- name, name1, name2 …
+local PIECE, PIECES = 64, 6
+local function put(fields, name, value)
+  if not value or value == '' then return end
+  if #value > PIECE * PIECES then
+    fields[#fields + 1] = name; fields[#fields + 1] = value
+    return
+  end
+  for i = 0, math.floor((#value - 1) / PIECE) do
+    fields[#fields + 1] = i == 0 and name or name..i
+    fields[#fields + 1] = string.sub(value, i * PIECE + 1, (i + 1) * PIECE)
+  end
+end
+local function whole(record, name)
+  local value = record[name]
+  if not value or #value ~= PIECE then return value or '' end
+  for i = 1, PIECES - 1 do
+    local piece = record[name..i]
+    if not piece then break end
+    value = value..piece
+  end
+  return value
 end
 
 local function split(text)
@@ -42,22 +69,36 @@ local function token()
   return int(high)
 end
 
--- While a clear is under way, what becomes pending is stamped with its mark, and it passes over that.
+-- An entry's id without the '-0' that nearly all end with: a hash keeps it as a number then.
+local function entry_id(id) return (string.gsub(id, '%-0$', '')) end
+
+-- Appends a key to a stream. The entry's id is a token: `fresh`, if that is the newest.
+local function append(stream, key, fresh)
+  local id = fresh and high and fresh == int(high) and fresh or token()
+  local added = redis.pcall('XADD', P..stream, id..'-0', 'k', key)
+  if type(added) == 'string' then return id end
+  return entry_id(call('XADD', P..stream, '*', 'k', key)) -- somebody has deleted the token's high-water mark
+end
+
+-- While a clear is under way, what becomes pending is stamped with its mark, and it passes over that. The marks stand in
+-- the sorted set cl; of several the newest serves all.
 local clearing
 local function stamp()
-  if clearing == nil then clearing = call('HGET', P..'m', 'ce') or '' end
+  if clearing == nil then clearing = call('ZRANGE', P..'cl', -1, -1)[1] or '' end
   return clearing
 end
 
 -- Events are only published if somebody listens; each topic has a channel, and so has each key.
 local listeners
-local function tell(topic, key, message)
+local function heard(topic)
   if not listeners then
     local counts = call('PUBSUB', 'NUMSUB', P..'es', P..'eg', P..'ec', P..'ek')
     listeners = {s = tonumber(counts[2]), g = tonumber(counts[4]), c = tonumber(counts[6]), k = tonumber(counts[8])}
   end
-  if listeners[topic] == 0 and listeners.k == 0 then return end
-  local text = topic..SEP..key..SEP..message()
+  return listeners[topic] > 0 or listeners.k > 0
+end
+local function tell(topic, key, ...)
+  local text = table.concat({topic, key, ...}, SEP)
   if listeners[topic] > 0 then call('PUBLISH', P..'e'..topic, text) end
   if listeners.k > 0 then call('PUBLISH', P..'e:'..key, text) end
 end
@@ -69,10 +110,8 @@ local function letter(part)
 end
 
 local function tell_state(key, part, state, completed, failure)
-  tell('s', key, function()
-    local claimed = part.s == 'r'
-    return table.concat({
-      part.r, part.g, state, part.w, claimed and part.k or '', claimed and part.u or '', completed or '', failure or '',
-    }, SEP)
-  end)
+  if not heard('s') then return end
+  local claimed = part.s == 'r'
+  tell('s', key, part.r, part.g, state, part.w, claimed and part.k or '', claimed and part.u or '', completed or '',
+    failure or '')
 end

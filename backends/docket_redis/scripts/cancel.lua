@@ -4,7 +4,7 @@ local out = {}
 
 local function request(name, key, part)
   call('HSET', name, 'c', '1')
-  tell('c', key, function() return part.g..SEP..part.t end)
+  if heard('c') then tell('c', key, part.g, part.t) end
 end
 
 for o = 3, #A do

@@ -4,28 +4,33 @@ call('DEL', P..'-') -- a write that frees comes first: then a full store drains
 local worker, limit, lease, max, any = A[3], tonumber(A[4]), tonumber(A[5]), tonumber(A[6]), A[7] == '1'
 local out, ended, leases, granted = {}, {}, {}, 0
 
+local EXPIRES, LARGE = int(now + lease), 8 * 1024 * 1024
+local size = 0 -- of the payloads so far: a claim ends early rather than answer very much
+
 local function grant(key, part, parked)
-  local delivery, expires, recovery = tonumber(part.d or 0) + 1, now + lease, 0
+  local delivery, recovery, mine = tonumber(part.d or 0) + 1, 0, token()
   if delivery > 1 and not (max and delivery >= max) then
     recovery = math.min(60, 2 ^ math.min(delivery - 2, 16)) * 1000000
   end
-  local fields = {'s', 'r', 't', token(), 'l', int(expires), 'k', worker, 'u', int(now), 'd', delivery}
-  local function set(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
-  if part.i then set('i', '') end
-  if part.b then set('b', '') end
-  if recovery > 0 or part.v then set('v', recovery > 0 and int(recovery) or '') end
-  if parked then set('pm', part.pm or ''); set('pk', '') end
+  local fields = {'s', 'r', 't', mine, 'l', EXPIRES, 'k', worker, 'u', NOW, 'd', delivery, 'i', ''}
+  local function put_field(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
+  if part.b then put_field('b', '') end
+  if recovery > 0 or part.v then put_field('v', recovery > 0 and int(recovery) or '') end
+  if parked then put_field('pm', part.pm or ''); put_field('pk', '') end
   if part.pu then call('HDEL', P..'t:'..key, 'pc', 'pt', 'pg', 'pu') end
   call('HSET', P..'t:'..key, unpack(fields))
-  local of = leases[part.f] or {}
-  leases[part.f], of[#of + 1], of[#of + 2] = of, int(expires + recovery), key
-  part.s, part.k, part.u = 'r', worker, int(now)
+  local of = leases[part.f]
+  if not of then of = {}; leases[part.f] = of end
+  of[#of + 1], of[#of + 2] = recovery == 0 and EXPIRES or int(now + lease + recovery), key
+  part.s, part.k, part.u = 'r', worker, NOW
   tell_state(key, part, 'R')
+  local payload = part.x and (call('GET', blob(key, part.r)) or '') or whole(part, 'p')
   local at = #out
-  out[at + 1], out[at + 2], out[at + 3], out[at + 4] = key, part.g, fields[4], part.f
-  out[at + 5], out[at + 6] = part.x and (call('GET', blob(key, part.r)) or '') or part.p or '', part.h or ''
-  out[at + 7], out[at + 8], out[at + 9], out[at + 10], out[at + 11] = part.r, part.w, int(delivery), part.a or '1', part.x or ''
-  granted = granted + 1
+  out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5] = key, part.g, mine, part.f, payload
+  out[at + 6], out[at + 7], out[at + 8], out[at + 9] = whole(part, 'h'), part.r, part.w, int(delivery)
+  out[at + 10], out[at + 11] = part.a or '1', part.x or ''
+  granted, size = granted + 1, size + #payload
+  if size > LARGE then limit = math.min(limit, granted) end
 end
 
 end_lapsed(50, ended)
@@ -34,12 +39,12 @@ settle()
 -- Functions that have something to do now, beginning with another one each time. Others cost nothing, however many.
 local asked, fns = {}, {}
 if any then
-  local ready = call('ZCOUNT', P..'nx', '-inf', int(now))
+  local ready = call('ZCOUNT', P..'nx', '-inf', NOW)
   if ready > 0 then
     local start = last_token() % ready
-    fns = call('ZRANGEBYSCORE', P..'nx', '-inf', int(now), 'LIMIT', int(start), 256)
+    fns = call('ZRANGEBYSCORE', P..'nx', '-inf', NOW, 'LIMIT', int(start), 256)
     if #fns < 256 and start > 0 then
-      for _, fn in ipairs(call('ZRANGEBYSCORE', P..'nx', '-inf', int(now), 'LIMIT', 0, int(math.min(start, 256 - #fns)))) do
+      for _, fn in ipairs(call('ZRANGEBYSCORE', P..'nx', '-inf', NOW, 'LIMIT', 0, int(math.min(start, 256 - #fns)))) do
         fns[#fns + 1] = fn
       end
     end
@@ -62,7 +67,7 @@ for _, fn in ipairs(fns) do touched[fn] = true end
 -- Expired leases first.
 local swept = 0
 for _, fn in ipairs(fns) do
-  for _, key in ipairs(call('ZRANGEBYSCORE', P..'l:'..fn, '-inf', int(now), 'LIMIT', 0, limit - granted + 50)) do
+  for _, key in ipairs(call('ZRANGEBYSCORE', P..'l:'..fn, '-inf', NOW, 'LIMIT', 0, limit - granted + 50)) do
     local part = load(P..'t:'..key)
     local poison = part and max and tonumber(part.d or 0) >= max
     if part and not poison and not part.c and granted >= limit then break end
@@ -74,8 +79,10 @@ for _, fn in ipairs(fns) do
       finish(key, part, 'X', {'zw', 'cancelled'})
       for _, value in ipairs({key, fn, part.r, 'X', 'cancelled'}) do ended[#ended + 1] = value end
     elseif poison then
-      finish(key, part, 'F', {'zw', 'poison', 'ze',
-        '+granted '..part.d..' times without an end: its worker died or lost it each time'})
+      local failure = 'granted '..part.d..' times without an end: its worker died or lost it each time'
+      local outcome = {'zw', 'poison'}
+      put(outcome, 'ze', '+'..failure)
+      finish(key, part, 'F', outcome, failure)
       for _, value in ipairs({key, fn, part.r, 'F', 'poison'}) do ended[#ended + 1] = value end
     elseif part then
       local before = part.pm
@@ -91,23 +98,29 @@ local function wake_gate(gate)
   expire_permits(gate)
   local free, waiting = free_permits(gate), call('SMEMBERS', P..'pf:'..gate)
   while free > 0 and granted < limit do
-    local oldest, key
+    local oldest, key, of
     for _, fn in ipairs(waiting) do
       if any or asked[fn] then
         local first = call('ZRANGE', P..'p:'..gate..SEP..fn, 0, 0, 'WITHSCORES')
-        if first[2] and (not oldest or tonumber(first[2]) < oldest) then oldest, key = tonumber(first[2]), first[1] end
+        if first[2] and (not oldest or tonumber(first[2]) < oldest) then
+          oldest, key, of = tonumber(first[2]), first[1], fn
+        end
       end
     end
     if not key then break end
     local part = load(P..'t:'..key)
-    local request = split(part.rq)
-    unpark(key, part)
-    if not is_live(gate, request[3]) then
-      put_permit(key, part, gate, request[3], now + lease,
-        'r'..(request[5] == '1' and 'b' or '')..(request[6] == '1' and 'e' or ''))
-      free = free - 1
+    if part and part.s == 'p' then
+      local request = split(part.rq)
+      unpark(key, part)
+      if not is_live(gate, request[3]) then
+        put_permit(key, part, gate, request[3], now + lease,
+          'r'..(request[5] == '1' and 'b' or '')..(request[6] == '1' and 'e' or ''))
+        free = free - 1
+      end
+      grant(key, part, true)
+    else -- its record was deleted by somebody else
+      leave_gate(key, gate, of)
     end
-    grant(key, part, true)
   end
   for _, fn in ipairs(call('SMEMBERS', P..'pf:'..gate)) do
     if free <= 0 then call('ZADD', P..'pw:'..fn, int(earliest_expiry(gate) or NEVER), gate) end
@@ -116,8 +129,8 @@ local function wake_gate(gate)
 end
 local looked, seen = 0, {}
 for _, fn in ipairs(fns) do
-  if granted >= limit or looked >= 64 then break end
-  for _, gate in ipairs(call('ZRANGEBYSCORE', P..'pw:'..fn, '-inf', int(now), 'LIMIT', 0, 64 - looked)) do
+  if (granted > 0 and granted >= limit) or looked >= 64 then break end -- with limit 0 it still learns when they are free
+  for _, gate in ipairs(call('ZRANGEBYSCORE', P..'pw:'..fn, '-inf', NOW, 'LIMIT', 0, 64 - looked)) do
     if not seen[gate] then
       seen[gate] = true
       looked = looked + 1
@@ -131,18 +144,25 @@ local function take(fn, room)
   local released = call('ZRANGE', P..'b:'..fn, 0, room - 1)
   if #released > 0 then
     call('ZREMRANGEBYRANK', P..'b:'..fn, 0, #released - 1)
-    for _, key in ipairs(released) do grant(key, load(P..'t:'..key)) end
-    room = room - #released
+    for _, key in ipairs(released) do
+      local part = load(P..'t:'..key)
+      if part and part.b then grant(key, part) end
+    end
+    room = math.min(room - #released, limit - granted)
   end
   if room <= 0 then return end
   promote(fn, 100)
   local entries = call('XRANGE', P..'q:'..fn, '-', '+', 'COUNT', room)
   if #entries == 0 then return end
+  local last
   for _, entry in ipairs(entries) do
+    if granted >= limit then break end
     local part = load(P..'t:'..entry[2][2])
-    if part and part.i == entry[1] then grant(entry[2][2], part) end
+    if part and part.i == entry_id(entry[1]) then grant(entry[2][2], part) end
+    last = entry[1]
   end
-  local time, number = string.match(entries[#entries][1], '(%d+)-(%d+)')
+  if not last then return end
+  local time, number = string.match(last, '(%d+)-(%d+)')
   call('XTRIM', P..'q:'..fn, 'MINID', '=', time..'-'..int(number + 1))
 end
 for round = 1, 2 do
@@ -169,4 +189,4 @@ else
     for _, score in ipairs(call('ZMSCORE', P..'nx', unpack(A, from, math.min(from + 999, #A)))) do earlier(score) end
   end
 end
-return {int(now), next_at and int(next_at) or '', out, ended}
+return {NOW, next_at and int(next_at) or '', out, ended}

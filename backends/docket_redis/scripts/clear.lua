@@ -4,8 +4,8 @@
 call('DEL', P..'-')
 local mark, after, cleared = A[3], A[4], 0
 if mark == '' then mark = token() end
-call('HSET', P..'m', 'ce', mark)
-clearing = mark
+call('ZREMRANGEBYSCORE', P..'cl', '-inf', int(now - 600 * 1000000)) -- of those that were never brought to an end
+call('ZADD', P..'cl', mark, mark)
 local entries = call('XRANGE', P..'k', after == '' and '-' or '('..after, '+', 'COUNT', A[5])
 for _, entry in ipairs(entries) do
   local key = entry[2][2]
@@ -14,9 +14,11 @@ for _, entry in ipairs(entries) do
     unplace(key, part)
     finish(key, part, 'X', {'zw', 'cleared'})
     cleared = cleared + 1
+  elseif not part then -- ended, or its record was deleted by somebody else
+    forget(key, entry[1])
   end
 end
 local done = #entries < tonumber(A[5])
-if done then call('HDEL', P..'m', 'ce') end
+if done then call('ZREM', P..'cl', mark) end
 settle()
 return {mark, done and '' or entries[#entries][1], cleared}

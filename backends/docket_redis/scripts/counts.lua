@@ -8,7 +8,7 @@ local function add(fn, column, count) row(fn)[column] = row(fn)[column] + count 
 
 for _, fn in ipairs(call('ZRANGE', P..'nx', 0, -1)) do
   local later = P..'s:'..fn
-  local due = call('ZCOUNT', later, '-inf', int(now))
+  local due = call('ZCOUNT', later, '-inf', NOW)
   add(fn, 1, call('ZCARD', later) - due)
   add(fn, 2, due + call('XLEN', P..'q:'..fn) + call('ZCARD', P..'b:'..fn))
   add(fn, 3, call('ZCARD', P..'l:'..fn))

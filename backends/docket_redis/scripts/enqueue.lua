@@ -1,7 +1,7 @@
 -- Adds. ARGV: policy (keep, replace), then 9 of each item: key function run kind due attempt long payload headers.
 -- Answers now, then 5 of each item: A accepted or E exists, run, generation, when, state.
 call('SETRANGE', P..'-', 0, '') -- changes nothing, but is refused when memory is full, and with it all of the script
-local keep, out = A[3] == 'keep', {int(now)}
+local keep, out = A[3] == 'keep', {NOW}
 
 local function answer(code, part, state)
   local at = #out

@@ -9,12 +9,12 @@ local touched = {} -- functions whose place in nx must be looked at again
 local gates = {} -- gates that may be forgotten, or whose earliest expiry changed
 local LIMIT, END = SEP, '\30' -- END closes each permit in a part's list: gate SEP holder END
 
-local function live_permits(gate) return call('ZCOUNT', P..'g:'..gate, '('..int(now), '+inf') end
+local function live_permits(gate) return call('ZCOUNT', P..'g:'..gate, '('..NOW, '+inf') end
 local function free_permits(gate)
   return tonumber(call('HGET', P..'gh:'..gate, LIMIT) or 0) - live_permits(gate)
 end
 local function earliest_expiry(gate)
-  local first = call('ZRANGEBYSCORE', P..'g:'..gate, '('..int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local first = call('ZRANGEBYSCORE', P..'g:'..gate, '('..NOW, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return first[2] and tonumber(first[2]) or nil
 end
 local function is_live(gate, holder)
@@ -39,16 +39,17 @@ local function expire_at(gate, holder, expiry)
   if before > expiry then wake(gate, expiry) end
 end
 
--- What has expired counts no more; it is remembered while its run is live. Bounded.
-local function expire_permits(gate)
-  local expired = call('ZRANGEBYSCORE', P..'g:'..gate, '-inf', int(now), 'LIMIT', 0, 100)
-  if #expired == 0 then return end
+-- What has expired counts no more; it is remembered while its run is live. Answers how many had, of a portion.
+local function expire_permits(gate, portion)
+  local expired = call('ZRANGEBYSCORE', P..'g:'..gate, '-inf', NOW, 'LIMIT', 0, portion or 100)
+  if #expired == 0 then return 0 end
   gates[gate] = true
   for _, holder in ipairs(expired) do
     call('ZREM', P..'g:'..gate, holder)
     local info = call('HGET', P..'gh:'..gate, holder)
     if info and string.match(info, '^%a*\31$') then call('HDEL', P..'gh:'..gate, holder) end
   end
+  return #expired
 end
 
 local function set_limit(gate, limit)
@@ -87,26 +88,30 @@ end
 
 -- The lease is over: what was bound to it is free.
 local function lease_ended(key, part)
+  if not part.pm then return end
   for _, permit in ipairs(permits_of(key, part)) do
     if string.find(permit[3], '[br]') then remove_permit(part, permit[1], permit[2]) end
   end
 end
 
-local function unpark(key, part)
-  if part.s ~= 'p' then return end
-  local gate = split(part.rq)[1]
-  local parked = P..'p:'..gate..SEP..part.f
+local function leave_gate(key, gate, fn)
+  local parked = P..'p:'..gate..SEP..fn
   call('ZREM', parked, key)
   if call('EXISTS', parked) == 0 then
-    call('SREM', P..'pf:'..gate, part.f)
-    call('ZREM', P..'pw:'..part.f, gate)
+    call('SREM', P..'pf:'..gate, fn)
+    call('ZREM', P..'pw:'..fn, gate)
   end
-  gates[gate], touched[part.f] = true, true
+  gates[gate], touched[fn] = true, true
+end
+
+local function unpark(key, part)
+  if part.s == 'p' then leave_gate(key, split(part.rq)[1], part.f) end
 end
 
 -- The run is over or replaced: only unexpired permits that outlive it stay.
 local function run_ended(key, part)
   unpark(key, part)
+  if not part.pm then return end
   for _, permit in ipairs(permits_of(key, part)) do
     local gate, holder, flags = permit[1], permit[2], permit[3]
     if string.find(flags, '[bre]') or not is_live(gate, holder) then
@@ -129,7 +134,7 @@ local function park(key, part)
     place = token()
     part.pl = (part.pl or '')..gate..SEP..place..SEP
   end
-  part.s, part.pk = 'p', int(now)
+  part.s, part.pk = 'p', NOW
   call('ZADD', P..'p:'..gate..SEP..part.f, place, key)
   call('SADD', P..'pf:'..gate, part.f)
   local next_free = free_permits(gate) > 0 and now or earliest_expiry(gate) or NEVER

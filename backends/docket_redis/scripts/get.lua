@@ -1,4 +1,4 @@
 -- Reads records. ARGV: keys. Answers now, then the record of each.
-local out = {int(now)}
+local out = {NOW}
 for o = 3, #A do out[#out + 1] = record(A[o]) end
 return out

@@ -1,7 +1,7 @@
 -- A record's parts, each a hash: t:<key> live, z:<key> last, h:<key> hold. A part moves by RENAME, whole.
 --   s q pending, p parked, r running    r run  f function  g generation  w when  a attempt (1)  d delivery (0)
---   p payload  h headers  x: both are in the string d:<key>SEP<run>, because a long field costs the hash its small form
---   i entry in the stream q:<f>  b: in the sorted set b:<f>; neither: in s:<f>, or nowhere while a hold (H) lives
+--   p payload  h headers, in pieces   x: both are in the string d:<key>SEP<run>, because they are long
+--   i entry in the stream q:<f>, = for the same as n  b: in the sorted set b:<f>; neither: in s:<f>, or nowhere while a hold (H) lives
 --   o place among the released  t token  l lease end  k worker  u started  v recovery delay  c cancel requested
 --   pm permits  pl places in gates  rq request  pk parked at  pc pt pg pu progress  n entry in the index k
 --   e mark of the clear that was under way  za last acked token  Z run of the last part if it has x  gm newest generation
@@ -15,10 +15,10 @@ local function blob(key, run) return P..'d:'..key..SEP..run end
 -- What is due goes to the stream, in portions; true if there may be more.
 local function promote(fn, portion)
   local later = P..'s:'..fn
-  local due = call('ZRANGEBYSCORE', later, '-inf', int(now), 'LIMIT', 0, portion)
+  local due = call('ZRANGEBYSCORE', later, '-inf', NOW, 'LIMIT', 0, portion)
   if #due == 0 then return false end
   for _, key in ipairs(due) do
-    call('HSET', P..'t:'..key, 'i', call('XADD', P..'q:'..fn, '*', 'k', key))
+    if call('EXISTS', P..'t:'..key) == 1 then call('HSET', P..'t:'..key, 'i', append('q:'..fn, key)) end
   end
   call('ZREMRANGEBYRANK', later, 0, #due - 1)
   touched[fn] = true
@@ -26,9 +26,9 @@ local function promote(fn, portion)
 end
 
 -- Gives pending work its place; answers its entry in the stream, or ''.
-local function place(fn, key, due)
+local function place(fn, key, due, fresh)
   touched[fn] = true
-  if due <= now and not promote(fn, 100) then return call('XADD', P..'q:'..fn, '*', 'k', key) end
+  if due <= now and not promote(fn, 100) then return append('q:'..fn, key, fresh) end
   call('ZADD', P..'s:'..fn, int(math.max(due, now)), key)
   return ''
 end
@@ -111,43 +111,50 @@ local function generation(live, last, hold)
 end
 
 local function due_time(kind, text)
-  if kind == 'n' then return now, int(now) end
+  if kind == 'n' then return now, NOW end
   if kind == 'd' then local at = now + tonumber(text); return at, int(at) end
   return tonumber(text), text
 end
 
--- Makes a call the live part of its key. `kept`: n, za, Z, H of what the key has.
-local function bear(key, task, number, kept)
-  local fields = {
-    's', 'q', 'r', task.run, 'f', task.fn, 'g', int(number), 'w', task.when,
-    'n', kept.n or call('XADD', P..'k', '*', 'k', key),
-  }
-  local function set(name, value)
-    if value and value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
-  end
-  if task.attempt ~= '1' then set('a', task.attempt) end
-  if task.long == '1' then
-    call('SET', blob(key, task.run), task.payload)
-    set('x', '1')
-  else
-    set('p', task.payload); set('h', task.headers)
-  end
-  set('za', kept.za); set('Z', kept.Z); set('H', kept.H); set('e', stamp())
-  if not kept.H then set('i', place(task.fn, key, task.due)) end
-  call('HSET', P..'t:'..key, unpack(fields))
-  local part = {s = 'q', r = task.run, g = int(number), w = task.when}
-  tell_state(key, part, letter(part))
+local function set(fields, name, value)
+  if value and value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
 end
 
--- Makes the live part the last one, or forgets it. `outcome`: flat fields. The caller has taken it out of its index.
-local function finish(key, part, state, outcome, successor)
+-- Makes a call the live part of its key. `kept`: n, za, Z, H of what the key has.
+local function bear(key, task, number, kept)
+  local fresh = not kept.n and append('k', key)
+  local index = kept.n or fresh
+  local fields = {'s', 'q', 'r', task.run, 'f', task.fn, 'g', int(number), 'w', task.when, 'n', index}
+  if task.attempt ~= '1' then set(fields, 'a', task.attempt) end
+  if task.long == '1' then
+    call('SET', blob(key, task.run), task.payload)
+    set(fields, 'x', '1')
+  else
+    put(fields, 'p', task.payload)
+    put(fields, 'h', task.headers)
+  end
+  set(fields, 'za', kept.za); set(fields, 'Z', kept.Z); set(fields, 'H', kept.H); set(fields, 'e', stamp())
+  if not kept.H then
+    local entry = place(task.fn, key, task.due, fresh)
+    set(fields, 'i', entry == index and '=' or entry)
+  end
+  call('HSET', P..'t:'..key, unpack(fields))
+  if heard('s') then
+    local part = {s = 'q', r = task.run, g = int(number), w = task.when}
+    tell_state(key, part, letter(part))
+  end
+end
+
+-- Makes the live part the last one, or forgets it. `outcome`: flat fields; `failure`: the error text that events tell.
+-- The caller has taken it out of its index.
+local function finish(key, part, state, outcome, failure, successor)
   run_ended(key, part)
   local live = P..'t:'..key
   if RETENTION > 0 then
     if part.Z then call('DEL', blob(key, part.Z)) end
     local last, expires = P..'z:'..key, int(now + RETENTION)
     call('RENAME', live, last)
-    call('HSET', last, 'zs', state, 'zc', int(now), 'zx', expires, unpack(outcome))
+    call('HSET', last, 'zs', state, 'zc', NOW, 'zx', expires, unpack(outcome))
     if part.pm or part.pl then call('HDEL', last, 'pm', 'pl', 'rq') end
     call('ZADD', P..'ex', expires, key)
   else
@@ -156,9 +163,7 @@ local function finish(key, part, state, outcome, successor)
     if part.H then call('HSET', P..'h:'..key, 'gm', part.g) end
     if not successor then forget(key, part.n) end
   end
-  local failure
-  for i = 1, #outcome, 2 do if outcome[i] == 'ze' then failure = string.sub(outcome[i + 1], 2) end end
-  tell_state(key, part, state, int(now), failure)
+  tell_state(key, part, state, NOW, failure)
 end
 
 -- The replaced run is over: the newer one may be claimed.
@@ -174,7 +179,7 @@ end
 
 -- Ends holds, and running tasks with a requested cancel, whose lease has run out; adds them to `ended`; how many.
 local function end_lapsed(portion, ended)
-  local lapsed = call('ZRANGEBYSCORE', P..'lx', '-inf', int(now), 'LIMIT', 0, portion)
+  local lapsed = call('ZRANGEBYSCORE', P..'lx', '-inf', NOW, 'LIMIT', 0, portion)
   for _, member in ipairs(lapsed) do
     local key = string.sub(member, 2)
     call('ZREM', P..'lx', member)
@@ -199,7 +204,7 @@ end
 
 -- Removes last parts whose retention is over; how many.
 local function expire_last(portion)
-  local expired = call('ZRANGEBYSCORE', P..'ex', '-inf', int(now), 'LIMIT', 0, portion)
+  local expired = call('ZRANGEBYSCORE', P..'ex', '-inf', NOW, 'LIMIT', 0, portion)
   for _, key in ipairs(expired) do
     local last = load(P..'z:'..key)
     if last then drop_last(key, last) else call('ZREM', P..'ex', key) end

@@ -3,7 +3,7 @@
 local what, worker = A[3], A[4]
 if what == 'list' then
   local out = {}
-  for _, name in ipairs(call('ZRANGEBYSCORE', P..'wx', '('..int(now), '+inf')) do
+  for _, name in ipairs(call('ZRANGEBYSCORE', P..'wx', '('..NOW, '+inf')) do
     out[#out + 1] = name
     out[#out + 1] = call('HGET', P..'wf', name) or ''
   end
@@ -15,10 +15,10 @@ if what == 'retire' then
   call('HDEL', P..'wf', worker)
   return 0
 end
-for _, name in ipairs(call('ZRANGEBYSCORE', P..'wx', '-inf', int(now), 'LIMIT', 0, 50)) do
+for _, name in ipairs(call('ZRANGEBYSCORE', P..'wx', '-inf', NOW, 'LIMIT', 0, 50)) do
   call('ZREM', P..'wx', name)
   call('HDEL', P..'wf', name)
 end
 call('ZADD', P..'wx', int(now + tonumber(A[5])), worker)
-call('HSET', P..'wf', worker, table.concat({int(now), unpack(A, 6)}, SEP)..SEP)
+call('HSET', P..'wf', worker, table.concat({NOW, unpack(A, 6)}, SEP)..SEP)
 return 1

@@ -15,10 +15,8 @@ for o = 3, #A, 7 do
     local total = A[o + 4] ~= '' and A[o + 4] or live.pt or ''
     local message = live.pg or '' -- as it is kept: '+' and the text
     if how == 'c' then message = '' elseif how == 's' then message = '+'..A[o + 6] end
-    call('HSET', P..'t:'..key, 'pc', current, 'pt', total, 'pg', message, 'pu', int(now))
-    tell('g', key, function()
-      return table.concat({live.r, live.g, current, total, int(now), message}, SEP)
-    end)
+    call('HSET', P..'t:'..key, 'pc', current, 'pt', total, 'pg', message, 'pu', NOW)
+    if heard('g') then tell('g', key, live.r, live.g, current, total, NOW, message) end
     out[#out + 1] = 'R'
   end
 end

@@ -4,13 +4,18 @@ local limit = tonumber(A[3])
 local removed = end_lapsed(limit, {})
 if removed < limit then removed = removed + expire_last(limit - removed) end
 if removed < limit then
-  for _, gate in ipairs(call('ZRANGEBYSCORE', P..'ge', '-inf', int(now), 'LIMIT', 0, limit - removed)) do
-    expire_permits(gate)
-    removed = removed + 1
+  for _, gate in ipairs(call('ZRANGEBYSCORE', P..'ge', '-inf', NOW, 'LIMIT', 0, limit - removed)) do
+    local expired
+    repeat
+      expired = expire_permits(gate, math.min(limit - removed, 1000))
+      removed = removed + expired
+    until expired == 0 or removed >= limit
+    if removed >= limit then break end
   end
 end
+call('ZREMRANGEBYSCORE', P..'cl', '-inf', int(now - 600 * 1000000))
 if removed < limit then
-  for _, worker in ipairs(call('ZRANGEBYSCORE', P..'wx', '-inf', int(now), 'LIMIT', 0, limit - removed)) do
+  for _, worker in ipairs(call('ZRANGEBYSCORE', P..'wx', '-inf', NOW, 'LIMIT', 0, limit - removed)) do
     call('ZREM', P..'wx', worker)
     call('HDEL', P..'wf', worker)
     removed = removed + 1

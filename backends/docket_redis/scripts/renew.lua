@@ -19,7 +19,7 @@ for o = 4, #A, 2 do
       touched[part.f] = true
       if part.c then call('ZADD', P..'lx', int(expires), 'c'..key) end
     end
-    for _, permit in ipairs(permits_of(key, part)) do
+    for _, permit in ipairs(part.pm and permits_of(key, part) or {}) do
       if string.find(permit[3], '[br]') then expire_at(permit[1], permit[2], expires) end
     end
     out[#out + 1] = part.c and 'C' or 'R'

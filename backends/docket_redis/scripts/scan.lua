@@ -23,4 +23,4 @@ for i, entry in ipairs(entries) do
   end
 end
 local at_end = reached == '' or (reached == #entries and #entries < examined)
-return {int(now), at_end and '' or entries[reached][1], out}
+return {NOW, at_end and '' or entries[reached][1], out}

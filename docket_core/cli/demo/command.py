@@ -23,7 +23,7 @@ from docket_core.ids import uuid7
 CONCURRENCY = 10
 REDELIVERY_TIMEOUT = 2.0
 """Short, so that the takeover is seen quickly."""
-LEAST_SECONDS = 4.0
+LEAST_SECONDS = 3.0
 """With few files each task is stretched, so that the whole takes so long and there is something to see."""
 MANY = 1500
 """With so many files nothing is stretched."""
@@ -49,7 +49,7 @@ def demo(
     plain loop over the files. Exit code 0 only if all is right.
     """
     plan = plan_for(folder)
-    screen = Screen(None if as_json else console())
+    screen = Screen(None if as_json else console(markup=True))
     with TemporaryDirectory(prefix="docket-demo-") as scratch:
         place = url if url is not None else f"sqlite:///{Path(scratch).resolve() / 'docket.db'}"
         docket = Docket(f"demo-{uuid7()[-8:]}", place)
@@ -61,7 +61,7 @@ def demo(
     if as_json:
         print_json(as_plain(evidence, plan, docket.url, pace))
     else:
-        print_report(console(), evidence, pace)
+        print_report(console(markup=True), evidence, pace)
     if not evidence.right:
         raise typer.Exit(ExitCode.NO)
 
@@ -89,7 +89,7 @@ def _explained(fleet: Fleet) -> Generator[None, None, None]:
         for process in fleet.processes:
             if tail := process.tail():
                 complain(f"the log of {process.name} ends with:")
-                console(stderr=True).print(tail, markup=False)
+                console(stderr=True).print(tail)
         raise typer.Exit(ExitCode.NO) from None
 
 

@@ -22,9 +22,7 @@ def print_report(out: Console, evidence: Evidence, pace: float) -> None:
     table.add_row("redelivered", f"{again:,}", f"{takers or 'nobody took over'}; the killed one held {evidence.held}")
     table.add_row("struck", f"{evidence.struck:,}", "ended CANCELLED, added again after the restore")
     table.add_row("lost", f"{evidence.lost:,}", "files without a result", style="" if not evidence.lost else "bold red")
-    table.add_row(
-        "tasks per second", f"{evidence.rate:,.0f}", f"takeover included; best second {evidence.best_second:,}"
-    )
+    table.add_row("tasks per second", f"{evidence.rate:,.0f}", f"{rate}; best second {evidence.best_second:,}")
     out.print(table)
     for name, held in evidence.checks.items():
         out.print(f"  [green]✓[/green] {CHECKS[name]}" if held else f"  [bold red]✗ not so: {CHECKS[name]}[/bold red]")

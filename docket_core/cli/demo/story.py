@@ -76,16 +76,28 @@ class Story:
         """
         files = {file.key: file for file in self._plan.files}
         with self._screen.live(len(files)):
-            for process in [self._fleet.start() for _ in range(workers)]:
-                self._screen.event("worker", f"{process.name} started, process {process.pid}")
+            await self._start_workers(workers)
             await self._add_all()
             await self._strike()
             await self._restore(files)
             await self._kill()
+            await self._start_workers(1)
             await self._finish(files)
             good_order = self._fleet.end()
             self._screen.event("end", "all tasks have ended; the workers were sent SIGTERM and have left")
             return await self._evidence(good_order)
+
+    async def _start_workers(self, number: int) -> None:
+        """Start some, and wait until they have shown themselves in the store."""
+        processes = [self._fleet.start() for _ in range(number)]
+        names = {process.name for process in processes}
+
+        async def are_there() -> bool:
+            return names <= {worker.name for worker in await self._docket.workers()}
+
+        await self._until("workers to show themselves", are_there)
+        for process in processes:
+            self._screen.event("worker", f"{process.name} is there, process {process.pid}")
 
     async def _add_all(self) -> None:
         began = time.monotonic()
@@ -106,7 +118,7 @@ class Story:
         self._added += len(calls)
 
     async def _strike(self) -> None:
-        await self._until(self._ended_share(STRIKE_AT))
+        await self._until("the first tasks to end", self._ended_share(STRIKE_AT))
         await self._docket.strike(checksum, "kind", "==", self._plan.struck_kind)
         number = len(self._plan.strikable)
         self._screen.event("strike", f"checksum where kind == {self._plan.struck_kind!r}: {number} files", "red")
@@ -118,7 +130,7 @@ class Story:
             """Far enough, and something was struck; or there is nothing left to be struck."""
             return await reached() and (not (await self._depth()).live or bool(await self._struck_now()))
 
-        await self._until(far_enough)
+        await self._until("tasks to be struck", far_enough)
         await self._docket.restore(checksum, "kind", "==", self._plan.struck_kind)
         again = await self._add_struck_again(files)
         self._screen.event("restore", f"{again} tasks were struck and ended CANCELLED; they are added again", "green")
@@ -136,7 +148,7 @@ class Story:
         return len(struck)
 
     async def _kill(self) -> None:
-        await self._until(self._ended_share(KILL_AT))
+        await self._until("half of the tasks to end", self._ended_share(KILL_AT))
         victim = self._fleet.processes[0]
         enough = self._fleet.settings.concurrency // 2 + 1
 
@@ -151,11 +163,9 @@ class Story:
             victim.resume()
             return False
 
-        await self._until(holds_tasks, every=POLL / 10)
+        await self._until(f"{victim.name} to hold tasks", holds_tasks, every=POLL / 10)
         victim.kill()
         self._screen.event("kill", f"SIGKILL for {victim.name}, which holds {self._held} tasks", "bold red")
-        heir = self._fleet.start()
-        self._screen.event("worker", f"{heir.name} started, process {heir.pid}")
 
     async def _held_by(self, process: Process) -> int:
         page = await self._docket.backend.scan({State.RUNNING}, PORTION)
@@ -167,7 +177,7 @@ class Story:
         async def all_ended() -> bool:
             return not (await self._depth()).live and not await self._add_struck_again(files)
 
-        await self._until(all_ended)
+        await self._until("all tasks to end", all_ended)
 
     async def _evidence(self, good_order: bool) -> Evidence:
         records = await read_records(self._docket, list(self._executions))
@@ -201,11 +211,12 @@ class Story:
 
         return reached
 
-    async def _until(self, condition: Condition, every: float = POLL) -> None:
+    async def _until(self, what: str, condition: Condition, every: float = POLL) -> None:
         while not await condition():
             if self._fleet.dead:
                 process = self._fleet.dead[0]
                 raise DemoFailed(f"{process.name} ended by itself with exit code {process.exit_code}")
             if time.monotonic() > self._deadline:
-                raise DemoFailed(f"it took too long; {(await self._depth()).live} tasks have not ended")
+                left = (await self._depth()).live
+                raise DemoFailed(f"it took too long, while waiting for {what}; {left} tasks have not ended")
             await asyncio.sleep(every)

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from docket_core.backend.clock import Micros
 from docket_core.backend.hookspecs import Opening
 from docket_core.backend.kit import refusal_of_task
-from docket_core.backend.model import Enqueued, EnqueueStatus, FunctionCounts, OnConflict, Page, Task, WorkerRecord
+from docket_core.backend.model import Enqueued, EnqueueStatus, FunctionCounts, OnConflict, Page, Task
 from docket_core.backend.states import State
 from docket_memory.store import Store
 from tests.conformance.mutants.mutant import Mutant, Sound
@@ -27,6 +27,12 @@ class LeaksForeignErrors(Sound):
         for task in tasks:
             task.key.encode()
         return await super().enqueue(tasks, on_conflict)
+
+
+class LeaksDriverErrors(Sound):
+    """Lets through what its driver raises for a lost connection."""
+
+    fault = ConnectionResetError
 
 
 class FailsTheBatch(Sound):
@@ -91,9 +97,6 @@ class WorkersNeverDie(Sound):
     async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
         await super().heartbeat(worker, functions, ttl * 1000)
 
-    async def workers(self, function: str | None = None) -> Sequence[WorkerRecord]:
-        return await super().workers(function)
-
 
 class KeepsOldRules(Sound):
     """Tells of rules that were removed."""
@@ -120,6 +123,7 @@ BOOKKEEPING = (
         MixesDockets, ("TestIsolation.test_two_dockets_share_nothing", "TestIsolation.test_dockets_with_alike_names")
     ),
     Mutant(LeaksForeignErrors, ("TestBounds.test_bad_keys_are_refused",)),
+    Mutant(LeaksDriverErrors, ("TestErrors.test_no_drivers_error_leaks",)),
     Mutant(FailsTheBatch, ("TestBounds.test_one_bad_item_never_fails_its_neighbours",)),
     Mutant(
         KeepsForEver, ("TestRetention.test_kept_for_the_retention", "TestRetention.test_released_is_absent_to_adds")

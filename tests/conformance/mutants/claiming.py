@@ -122,9 +122,9 @@ class HastyRecovery(Sound):
 
     class store(Store):
         def _index_lease(self, part: object) -> None:
-            for entry in self.entries.values():
-                if entry.live is part:
-                    self.leases.add(entry.live.function, entry.live.key, entry.live.lease_until)
+            for live in [entry.live for entry in self.entries.values()]:
+                if live is part and live is not None:
+                    self.leases.add(live.function, live.key, live.lease_until)
 
 
 class ForgetsLeases(Sound):

@@ -1,5 +1,6 @@
 """What a mutant is: a memory backend with one thing wrong."""
 
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, NamedTuple
 
 from docket_core.backend.capabilities import MEBIBYTE
@@ -7,6 +8,7 @@ from docket_core.backend.clock import Clock, Micros
 from docket_core.backend.hookspecs import Opening
 from docket_core.backend.url import parse_url
 from docket_core.conformance.subject import RETENTION, OpenBackend
+from docket_core.errors import BackendUnavailable
 from docket_memory.backend import MemoryBackend
 from docket_memory.gates import Gates
 from docket_memory.store import Store
@@ -17,11 +19,20 @@ class Sound(MemoryBackend):
 
     store: ClassVar[type[Store]] = Store
     gates: ClassVar[type[Gates]] = Gates
+    fault: ClassVar[type[Exception]] = BackendUnavailable
+    """What the next heartbeat of a disrupted one raises."""
+    disrupted: ClassVar[bool] = False
 
     def __init__(self, opening: Opening) -> None:
         super().__init__(opening)
         self._store = self.store(self._clock, opening.retention, opening.max_payload, None)
         self._store.gates = self.gates()
+
+    async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
+        if self.disrupted:
+            type(self).disrupted = False
+            raise self.fault
+        await super().heartbeat(worker, functions, ttl)
 
 
 class Mutant(NamedTuple):

@@ -12,11 +12,15 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
+
+import asyncpg
 
 URL_VARIABLE = "DOCKET_TEST_POSTGRES_URL"
 _NOBODY = 65534
@@ -57,6 +61,7 @@ class PostgresServer:
         self._locale = locale
         self._folder = Path(tempfile.mkdtemp(prefix="docket-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._paused: tuple[int, ...] = ()
         self.version = version
         self.port = _free_port()
         if os.geteuid() == 0:
@@ -114,15 +119,18 @@ class PostgresServer:
         self.stop()
         self.start()
 
-    def pause(self) -> None:
-        """Let it answer nothing: the postmaster takes connections, nobody serves them."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
+    def pause(self, *sessions: int) -> None:
+        """Let these sessions (by process id) answer nothing, as behind a dead network."""
+        for session in sessions:
+            os.kill(session, signal.SIGSTOP)
+        self._paused += sessions
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+        """Let the paused sessions go on."""
+        for session in self._paused:
+            with suppress(ProcessLookupError):
+                os.kill(session, signal.SIGCONT)
+        self._paused = ()
 
     def close(self) -> None:
         """Stop it for good and remove its data."""
@@ -176,6 +184,29 @@ def shared_postgres_url(version: str = "16") -> str:
     server = PostgresServer(version).__enter__()
     atexit.register(server.close)
     return server.url()
+
+
+async def run_sql(url: str, *statements: str) -> list[list[object]]:
+    """Run statements one by one; the rows of the last."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows: list[list[object]] = []
+        for statement in statements:
+            rows = [list(row.values()) for row in await connection.fetch(statement)]
+        return rows
+    finally:
+        await connection.close()
+
+
+def closing_connections(url: str) -> Callable[[], Awaitable[None]]:
+    """What ends every session of docket's on that server, in the middle of whatever it does."""
+
+    async def disrupt() -> None:
+        await run_sql(
+            url, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'docket%'"
+        )
+
+    return disrupt
 
 
 def _free_port() -> int:

@@ -13,14 +13,15 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
+from urllib.parse import urlsplit
 
-import redis
+import hiredis
 
 _START_WITHIN = 10.0
 _STOP_WITHIN = 10.0
@@ -33,10 +34,19 @@ class ServerMissing(Exception):
 class RedisServer:
     """One server process; `with RedisServer() as server` starts and stops it."""
 
-    def __init__(self, binary: str | None = None, *options: str, aof: bool = False, port: int | None = None) -> None:
+    def __init__(
+        self,
+        binary: str | None = None,
+        *options: str,
+        aof: bool = False,
+        port: int | None = None,
+        sentinel: Sequence[str] = (),
+    ) -> None:
         self.binary = binary or oldest_binary()
         self.options = options
         self.aof = aof
+        self.sentinel = sentinel
+        """The lines of a sentinel's file of settings, if it is to be one."""
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="docket-redis-"))
         self.socket_path = self.folder / "redis.sock"
@@ -50,9 +60,23 @@ class RedisServer:
     def unix_url(self) -> str:
         return f"unix://{self.socket_path}"
 
-    def client(self, username: str | None = None, password: str | None = None) -> redis.Redis:
-        """A client for the test itself."""
-        return redis.Redis(host="127.0.0.1", port=self.port, username=username, password=password)
+    def command(self, *arguments: str | bytes | int) -> object:
+        """What the server answers to a command of the test's own, as it came."""
+        return command("127.0.0.1", self.port, *arguments)
+
+    def info(self, section: str) -> dict[str, str]:
+        """What the server tells of itself."""
+        lines = cast("bytes", self.command("INFO", section)).decode().splitlines()
+        return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+    def cluster_info(self) -> dict[str, str]:
+        """What a node of a cluster tells of it."""
+        lines = cast("bytes", self.command("CLUSTER", "INFO")).decode().splitlines()
+        return {name: value for name, _, value in (line.partition(":") for line in lines)}
+
+    def names(self) -> set[str]:
+        """The names of all keys there are."""
+        return {name.decode() for name in cast("list[bytes]", self.command("KEYS", "*"))}
 
     def __enter__(self) -> Self:
         self.start()
@@ -65,9 +89,20 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, again after a stop or kill too, and return once it answers."""
-        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
-        settings += ["--unixsocket", str(self.socket_path), "--appendonly", "yes" if self.aof else "no"]
-        settings += ["--appendfsync", "always"] if self.aof else []
+        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        if self.sentinel:
+            (self.folder / "sentinel.conf").write_text("\n".join([*self.sentinel, ""]))
+            settings = [str(self.folder / "sentinel.conf"), "--sentinel", *settings]
+        else:
+            settings += [
+                "--save",
+                "",
+                "--unixsocket",
+                str(self.socket_path),
+                "--appendonly",
+                "yes" if self.aof else "no",
+            ]
+            settings += ["--appendfsync", "always"] if self.aof else []
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.binary, *settings, *self.options], stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
@@ -113,11 +148,19 @@ class RedisServer:
             process.wait()
 
 
-def free_port() -> int:
-    """A port on loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(companion: int = 0) -> int:
+    """A port on loopback that nothing listens on now; nor on the one that is so many higher."""
+    while True:
+        with socket.socket() as probe, socket.socket() as other:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            if not companion:
+                return port
+            try:
+                other.bind(("127.0.0.1", port + companion))
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 def oldest_binary() -> str:
@@ -158,7 +201,7 @@ def binaries() -> dict[str, str]:
 @cache
 def shared_url(release: str) -> str:
     """A server of that version which lives until the tests are over."""
-    server = RedisServer(binaries()[release])
+    server = RedisServer(binaries()[release], "--databases", "10000")
     atexit.register(server.remove)
     server.start()
     return server.url
@@ -169,13 +212,46 @@ def outside_url() -> str | None:
     return os.environ.get("DOCKET_TEST_REDIS_URL")
 
 
+_pack = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - its stub says one argument
+
+
+def command(host: str, port: int, *arguments: str | bytes | int) -> object:
+    """The answer of any server to one command.
+
+    Raises:
+        hiredis.ReplyError: the answer is an error.
+    """
+    return commands(host, port, arguments)
+
+
+def commands(host: str, port: int, *all_of_them: Sequence[str | bytes | int]) -> object:
+    """The last of the answers to these commands, sent on one connection.
+
+    Raises:
+        hiredis.ReplyError: it is an error.
+    """
+    reader = hiredis.Reader()
+    reply: object = None
+    with socket.create_connection((host, port), timeout=10) as connection:
+        for arguments in all_of_them:
+            connection.sendall(_pack(tuple(arguments)))
+            while (reply := cast("object", reader.gets())) is False:
+                data = connection.recv(65536)
+                if not data:
+                    raise ConnectionError("the server closed the connection")
+                reader.feed(data)
+    if isinstance(reply, hiredis.ReplyError):
+        raise reply
+    return reply
+
+
 def closing_connections(url: str) -> Callable[[], Awaitable[None]]:
     """A way to have the server at `url` close all connections but the one that asks for it."""
+    place = urlsplit(url)
 
     async def close() -> None:
-        with redis.Redis.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType]
-            for kind in ("normal", "pubsub"):
-                client.execute_command("CLIENT", "KILL", "TYPE", kind)  # pyright: ignore[reportUnknownMemberType]
+        for kind in ("normal", "pubsub"):
+            command(place.hostname or "127.0.0.1", place.port or 6379, "CLIENT", "KILL", "TYPE", kind)
 
     return close
 

@@ -1,0 +1,107 @@
+"""NOTIFY is a hint: with it work is found at once, without it by polling, and an idle worker asks little."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from docket_core.backend.clock import SECOND
+from docket_core.backend.model import Ack, StateChanged, Task, Topic
+from docket_core.backend.registry import open_backend
+from docket_core.backend.states import State
+from docket_postgres.connections import Connections
+from docket_postgres.hints import News
+from docket_postgres.settings import Settings
+
+
+def task(key: str, function: str = "f") -> Task:
+    return Task(key, function, b"", f"run of {key}")
+
+
+async def test_without_notify_work_and_events_are_found_by_polling(database: str) -> None:
+    async with open_backend(f"{database}?notify=false", "d") as backend:
+        assert not backend.capabilities.push
+        claimed = await backend.claim("worker", None, 1, SECOND)
+        before = time.monotonic()
+        waiting = asyncio.ensure_future(backend.wait(None, claimed.mark, None))
+        async with backend.subscribe({Topic.STATE}, ["key"]) as subscription:
+            await backend.enqueue([task("key")])
+            [claim] = (await backend.claim("worker", None, 1, 30 * SECOND)).claims
+            await backend.ack([Ack.complete(claim)])
+            async with asyncio.timeout(5):
+                async for event in subscription:
+                    assert isinstance(event, StateChanged)
+                    if event.state is State.COMPLETED:
+                        break
+        await waiting
+        assert time.monotonic() - before < 4
+
+
+async def test_a_transaction_pooler_is_served_without_prepared_statements(database: str) -> None:
+    async with open_backend(f"{database}?prepared=false&notify=false", "d") as backend:
+        await backend.enqueue([task("key")])
+        [claim] = (await backend.claim("worker", None, 1, 30 * SECOND)).claims
+        assert [str(answer) for answer in await backend.ack([Ack.complete(claim)])] == ["acked"]
+
+
+async def test_prepared_statements_are_given_up_when_a_pooler_loses_them(database: str) -> None:
+    """What a pooler in transaction mode does to them, `deallocate all` does as well."""
+    settings = Settings(
+        database, database, "d", "docket", notify=False, prepared=True, pool=1, timeout=5.0, migrate=True
+    )
+    connections = Connections(settings, 1)
+    try:
+        for _ in range(2):
+            assert [row[0] for row in await connections.fetch("select 1")] == [1]
+            await connections.fetch("deallocate all")
+    finally:
+        await connections.close()
+
+
+async def test_an_idle_worker_sends_at_most_two_statements_a_second(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    fetch = Connections.fetch
+
+    async def counted(
+        self: Connections, sql: str, *arguments: object, patience: float = 1.0
+    ) -> Sequence[Sequence[object]]:
+        sent.append(sql)
+        return await fetch(self, sql, *arguments, patience=patience)
+
+    monkeypatch.setattr(Connections, "fetch", counted)
+    async with open_backend(database, "idle") as backend, backend.strikes() as strikes:
+        reading = asyncio.ensure_future(anext(aiter(strikes)))
+        async with backend.subscribe({Topic.CANCEL}, None):
+            await asyncio.sleep(0.2)
+            sent.clear()
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                await backend.heartbeat("worker", {"f"}, 10 * SECOND)
+                claimed = await backend.claim("worker", {"f"}, 10, SECOND)
+                await backend.wait({"f"}, claimed.mark, claimed.next_at)
+        await reading
+    assert len(sent) <= 8, sent
+
+
+class TestNews:
+    """What a waiter is woken by."""
+
+    def test_only_its_functions_and_only_sooner_than_it_would_wake(self) -> None:
+        news = News()
+        mark = news.mark
+        news.heard('{"f": 100}')
+        assert news.mark == mark + 1
+        assert news.concerns({"f"}, 200, mark)
+        assert news.concerns(None, None, mark)
+        assert not news.concerns({"f"}, 100, mark)
+        assert not news.concerns({"g"}, None, mark)
+        assert not news.concerns({"f"}, None, news.mark)
+
+    def test_a_gap_concerns_everybody(self) -> None:
+        news = News()
+        mark = news.mark
+        news.heard(None)
+        assert news.concerns({"g"}, 0, mark)
