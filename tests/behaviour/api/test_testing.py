@@ -108,10 +108,9 @@ async def test_hours_pass_without_waiting(moving: Docket, auto: AutoClock) -> No
 @pytest.mark.requirement("R-077")
 async def test_it_stands_still_where_there_is_nothing_to_do(docket_url: str) -> None:
     start = datetime(2040, 1, 1, tzinfo=UTC)
-    async with AutoClock(start) as clock, Docket("still", docket_url, clock=clock) as docket:
-        async with working(docket):
-            await asyncio.sleep(0.05)
-            assert clock.now() == start.timestamp() * 1_000_000
+    async with AutoClock(start) as clock, Docket("still", docket_url, clock=clock) as docket, working(docket):
+        await asyncio.sleep(0.05)
+        assert clock.now() == start.timestamp() * 1_000_000
 
 
 @pytest.mark.requirement("R-077")
