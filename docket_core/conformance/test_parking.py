@@ -94,6 +94,19 @@ class TestParking(Requirements):
         await subject.advance(LEASE)
         assert (await subject.acquire(slot(newcomer, ONE))).status is PermitStatus.GRANTED
 
+    async def test_denied_task_holds_nothing(self, subject: Subject) -> None:
+        """Two tasks woken at two gates that both need never deny each other for ever: who is denied holds nothing."""
+        other = Gate("other gate", 1)
+        holder = await subject.running("holder")
+        assert (await subject.acquire(slot(holder, ONE), slot(holder, other))).status is PermitStatus.GRANTED
+        await subject.parked("first", ONE)
+        await subject.parked("second", other)
+        await subject.end(holder)
+        first, second = sorted(await subject.claim(), key=lambda claim: claim.key)
+        denied = await subject.acquire(slot(first, ONE), slot(first, other))
+        assert (denied.status, denied.gate) == (PermitStatus.DENIED, other.name)
+        assert (await subject.acquire(slot(second, ONE), slot(second, other))).status is PermitStatus.GRANTED
+
     async def test_ended_unrun_gives_the_permit_back(self, subject: Subject) -> None:
         """What a claim took for a parked task is freed by every verdict."""
         for key in ("complete", "retry"):
