@@ -15,7 +15,7 @@ from docket_postgres.migrations import is_current, upgrade
 from docket_postgres.settings import Settings
 
 Row = Sequence[Any]
-_PATIENCE = 12.0
+_PATIENCE = 6.0
 
 
 class Store:

@@ -107,10 +107,13 @@ class RedisCluster(_Several):
             node.command("CLUSTER", "SETSLOT", slot, "NODE", self.identity(target))
 
     def fail_over(self, master: RedisServer) -> None:
-        """Let the replica of this master take over, without a loss."""
+        """Kill this master once its replica has all it wrote; return when the replica has taken over."""
         replica = self.replicas[self.masters.index(master)]
-        replica.command("CLUSTER", "FAILOVER")
-        until(lambda: replica.info("replication")["role"] == "master", "the replica is the master")
+        until(lambda: master.command("WAIT", 1, 100) == 1, "the replica has everything")
+        master.kill()
+        left = [server for server in self.servers if server is not master]
+        until(lambda: replica.info("replication")["role"] == "master", "the replica has taken over")
+        until(lambda: all(map(_serves, left)), "all slots are served again")
 
     def _knows_all(self, server: RedisServer) -> bool:
         return server.cluster_info()["cluster_known_nodes"] == str(len(self.servers))
