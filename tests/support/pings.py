@@ -1,7 +1,7 @@
 """Another client of a server, in a process of its own, that notes how long it waits for the simplest answer.
 
-Where it may, it and what serves it go before all else on the machine: what is measured is the server, not who else
-happens to compute.
+What is measured is the server, not who else computes on this machine: where they may, the client and what serves it go
+before all others, and the time that they stood in line for a processor all the same is taken off.
 """
 
 import argparse
@@ -38,20 +38,28 @@ async def pinging(port: int, protocol: str) -> AsyncGenerator[list[float], None]
         took += json.loads(out)
 
 
-def _first(*processes: int) -> None:
-    for process in (os.getpid(), *processes):
+def _in_line(process: int) -> float:
+    """Seconds that a process has stood in line for a processor so far, where the system tells."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
+async def _until_told(server: int, ping: Callable[[], Awaitable[object]]) -> list[float]:
+    """What each ping of this server process took, until a line comes in."""
+    both = (os.getpid(), server)
+    for process in both:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process, -15)
-
-
-async def _until_told(ping: Callable[[], Awaitable[object]]) -> list[float]:
     told = asyncio.ensure_future(asyncio.to_thread(sys.stdin.readline))
     print(flush=True)
     took: list[float] = []
     while not told.done():
-        began = time.perf_counter()
+        waited, began = sum(map(_in_line, both)), time.perf_counter()
         await ping()
-        took.append(time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        took.append(seconds - (sum(map(_in_line, both)) - waited))
         await asyncio.sleep(EVERY)
     return took
 
@@ -61,23 +69,22 @@ async def _redis(port: int) -> list[float]:
     writer.write(b"INFO server\r\n")
     size = int((await reader.readline())[1:])
     facts = (await reader.readexactly(size + 2)).decode()
-    _first(int(facts.partition("process_id:")[2].split()[0]))
+    server = int(facts.partition("process_id:")[2].split()[0])
 
     async def ping() -> None:
         writer.write(hiredis.pack_command(("PING",)))  # type: ignore[arg-type]
         await reader.readline()
 
     try:
-        return await _until_told(ping)
+        return await _until_told(server, ping)
     finally:
         writer.close()
 
 
 async def _postgres(port: int) -> list[float]:
     connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-    _first(connection.get_server_pid())
     try:
-        return await _until_told(lambda: connection.execute("select 1"))
+        return await _until_told(connection.get_server_pid(), lambda: connection.execute("select 1"))
     finally:
         await connection.close()
 
