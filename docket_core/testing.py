@@ -120,9 +120,9 @@ class AutoClock(ManualClock):
     `async with AutoClock(start) as clock, Docket(url="memory://test", clock=clock) as docket: …`
 
     It belongs to the event loop that it is entered on, and to dockets in this process on memory or SQLite. Idle means:
-    no operation on the store is under way, and nothing on the event loop is ready to run. A task that waits for
-    something outside the loop (a thread, a socket, real time) looks idle; give `settle` for that. On the way to the
-    next thing to do the clock stops wherever a lease is to be renewed.
+    no operation on the store and no body in a thread is under way, and nothing on the event loop is ready to run. What
+    waits for something outside (a socket, real time) looks idle; give `settle` for that. On the way to the next thing
+    to do the clock stops wherever a lease is to be renewed.
 
     Args:
         start: the first moment.

@@ -188,6 +188,7 @@ class MemoryBackend:
                     answers += [Permit(PermitStatus.LOST, None, request.gate.name) for request in group]
                 else:
                     answers += store.gates.acquire(part, group, now)
+            self._wake_parked()
         return answers
 
     async def release(self, requests: Sequence[PermitRequest]) -> Sequence[Released]:

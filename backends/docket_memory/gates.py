@@ -94,6 +94,7 @@ class Gates:
                 taken[gate.name] = taken.get(gate.name, 0) + 1
             else:
                 until = self._deny(gate, request, now)
+                self._free_reserved(part)
                 self._settle(requests)
                 return [Permit(PermitStatus.DENIED, until, gate.name)] * len(requests)
             answers.append(Permit(status, None, gate.name))
@@ -157,6 +158,13 @@ class Gates:
         if request.holder not in gate.live:
             self._put(gate, part, request, part.lease_until, reserved=True)
         self.unpark(part)
+
+    def _free_reserved(self, part: Part) -> None:
+        """A denied task holds nothing: two that were woken at two gates must not deny each other for ever."""
+        for gate, holder, permit in self._permits_of(part):
+            if permit.reserved:
+                self._remove(gate, holder, part)
+                self._reindex(gate)
 
     def renewed(self, part: Part) -> None:
         """The lease was renewed: what is bound to it lasts as long."""

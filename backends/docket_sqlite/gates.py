@@ -89,7 +89,9 @@ def acquire(tx: Transaction, part: Part, requests: Sequence[PermitRequest]) -> l
             status = PermitStatus.LAPSED if remembered else PermitStatus.GRANTED
             taken[gate] = taken.get(gate, 0) + 1
         else:
-            return [Permit(PermitStatus.DENIED, _deny(tx, request), gate)] * len(requests)
+            until = _deny(tx, request)
+            _free_reserved(tx, part)
+            return [Permit(PermitStatus.DENIED, until, gate)] * len(requests)
         answers.append(status)
     granted = [
         Permit(status, _take(tx, part, request, status), request.gate.name)
@@ -115,6 +117,14 @@ def _deny(tx: Transaction, request: PermitRequest) -> Micros | None:
     if request.extend_on_conflict:
         tx.execute(EXTEND, (tx.now + request.ttl, tx.docket, request.gate.name, tx.now))
     return free_permits(tx, request.gate.name)[1]
+
+
+def _free_reserved(tx: Transaction, part: Part) -> None:
+    """A denied task holds nothing: two that were woken at two gates must not deny each other for ever."""
+    for gate, holder, _, _, _, reserved in tx.execute(PERMITS_OF, (part.id,)) if part.gated else ():
+        if reserved:
+            tx.execute(DROP_PERMIT, (tx.docket, gate, holder))
+            tx.gates.add(gate)
 
 
 def _take(tx: Transaction, part: Part, request: PermitRequest, status: PermitStatus) -> Micros:

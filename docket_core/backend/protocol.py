@@ -207,6 +207,8 @@ class Backend(Enqueuer, Protocol):
         - The newest request's limit is the gate's.
         - A permit that a claim took for a parked task is not extended by a denial: it lives with the lease.
         - An expired permit counts for nothing; it is remembered as LAPSED while its run is live.
+        - A denied group holds nothing: the permit that the claim had taken for a parked task is free again at once, so
+          that two tasks woken at two gates never deny each other for ever.
         - A granted group gives up the places in gates that its task had: its body runs now.
         """
         ...

@@ -55,6 +55,7 @@ class PureGates:
             denied = answers[0].status is PermitStatus.DENIED and answers[0].gate == gate
             if free <= least or (free <= most and denied):
                 self._denied(request, answers, now)
+                self._drop(lambda held: held.run is run and held.reserved)
                 return
             expected.append(self._statuses(held))
         for request, answer, allowed in zip(requests, answers, expected, strict=True):

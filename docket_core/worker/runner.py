@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
@@ -12,6 +13,7 @@ from uncalled_for import Dependency, FailedDependency, resolved_dependencies
 from docket_core import instrumentation
 from docket_core.backend.clock import SECOND, stopwatch, to_micros
 from docket_core.backend.model import Ack
+from docket_core.backend.watch import AttentiveClock
 from docket_core.codec import (
     CodecContext,
     decode_call,
@@ -54,6 +56,9 @@ class Runner:
         self._worker = worker
         self._docket = worker.docket
         self._admissions = Admissions(worker)
+        clock = worker.docket.clock
+        self._watcher = clock.watcher(worker.docket.name) if isinstance(clock, AttentiveClock) else None
+        """Tells a clock that moves by itself of bodies in threads, which it cannot see."""
 
     async def run(self, run: Run, task: TaskFunction) -> Ack:
         """Run the body and its hooks; answers the verdict. Raises nothing that a task can cause."""
@@ -248,7 +253,8 @@ class Runner:
         def call() -> Any:
             return context.run(_call_in_thread, function, args, kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._worker.threads, call)
+        with self._watcher("thread") if self._watcher is not None else nullcontext():
+            return await asyncio.get_running_loop().run_in_executor(self._worker.threads, call)
 
     async def _hook(
         self,

@@ -60,6 +60,8 @@ begin
         end if;
         select min(x.until) into v_until from docket.permit x where x.docket = p_docket
           and x.gate = p_gates[v_denied] and x.until > v_now;
+        -- a denied task holds nothing: two that were woken at two gates must not deny each other for ever
+        delete from docket.permit x where x.docket = p_docket and x.key = r.key and x.run = r.run and x.reserved;
         return query select 3::smallint, v_until, v_denied from generate_series(v_first, v_last);
       else
         for k in v_first..v_last loop

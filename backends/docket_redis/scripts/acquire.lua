@@ -52,12 +52,23 @@ local function deny(request)
   return earliest_expiry(gate)
 end
 
+-- A denied task holds nothing: two that were woken at two gates must not deny each other for ever.
+local function free_reserved(key, part)
+  for _, permit in ipairs(permits_of(key, part)) do
+    if string.find(permit[3], 'r') then
+      remove_permit(part, permit[1], permit[2])
+      call('HSET', P..'t:'..key, 'pm', part.pm or '')
+    end
+  end
+end
+
 local function group(key, part, requests)
   local places, taken, statuses, expiries = places_of(part), {}, {}, {}
   for i, request in ipairs(requests) do
     statuses[i], expiries[i] = judge(key, part, request, places, taken)
     if statuses[i] == 'D' then
       local expires = deny(request)
+      free_reserved(key, part)
       for _ = 1, #requests do answer('D', expires, request[1]) end
       return
     end

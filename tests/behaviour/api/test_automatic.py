@@ -1,4 +1,4 @@
-"""Automatic tasks: on the docket by themselves, once per fleet, again after what severed them, never against a strike."""
+"""Automatic tasks: once per fleet, again after what severed them, never against a strike."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -53,7 +53,9 @@ async def test_it_is_seeded_once_with_the_functions_name_as_key(fleet: list[Dock
 
     for docket in fleet:
         docket.register(poll)
-    await asyncio.gather(*(within(Worker(docket, name=str(n)).run_at_most({"poll": 1})) for n, docket in enumerate(fleet)))
+    await asyncio.gather(
+        *(within(Worker(docket, name=str(n)).run_at_most({"poll": 1})) for n, docket in enumerate(fleet))
+    )
     assert 1 <= runs <= len(fleet), "who comes after the end of the chain begins a new one"
     execution = await fleet[0].get_execution("poll")
     assert execution is not None

@@ -1,36 +1,17 @@
 """At most so many at a time: per task, per value, per scope; first in, first out; whatever happens to the holders."""
 
 import asyncio
-from collections import defaultdict
-from datetime import timedelta
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import pytest
 
-from docket_core import ConcurrencyLimit, CurrentExecution, CurrentWorker, Docket, Execution, Retry, TaskKey, Worker
-from docket_core.backend.model import Claim, FunctionCounts
+from docket_core import ConcurrencyLimit, Docket, Retry
+from docket_core.backend.model import FunctionCounts
 from docket_core.errors import ConfigurationError
 from tests.support.counting import CountingClock
-from tests.support.workers import LEASE, Signal, until, until_async, within, work_off, working
-
-
-class Presence:
-    """Who is in a body now, and how many there ever were at a time."""
-
-    def __init__(self) -> None:
-        self.inside: defaultdict[str, int] = defaultdict(int)
-        self.most: defaultdict[str, int] = defaultdict(int)
-        self.order: list[str] = []
-
-    async def visit(self, group: str, name: str) -> None:
-        """Be inside for a few turns of the loop."""
-        self.inside[group] += 1
-        self.most[group] = max(self.most[group], self.inside[group])
-        self.order.append(name)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        self.inside[group] -= 1
-
+from tests.support.presence import Presence
+from tests.support.workers import Signal, until, until_async, within, work_off, working
 
 presence = Presence()
 door = Signal()
@@ -38,12 +19,17 @@ door = Signal()
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    global presence, door  # noqa: PLW0603 - task functions reach them, and each test has its own
+    global presence, door
     presence, door = Presence(), Signal()
 
 
 async def one_at_a_time(name: str, limit: ConcurrencyLimit = ConcurrencyLimit()) -> None:
     await presence.visit("all", name)
+
+
+async def _parked(docket: Docket, how_many: int) -> bool:
+    counts: list[FunctionCounts] = list(await docket.backend.counts())
+    return sum(row.parked for row in counts) == how_many
 
 
 async def two_at_a_time(name: str, limit: ConcurrencyLimit = ConcurrencyLimit(max_concurrent=2)) -> None:
@@ -68,7 +54,7 @@ async def waiting_at_the_door(name: str, limit: ConcurrencyLimit = ConcurrencyLi
 
 @pytest.mark.requirement("R-054")
 @pytest.mark.parametrize(("task", "most"), [(one_at_a_time, 1), (two_at_a_time, 2)])
-async def test_never_more_than_the_limit(docket: Docket, other: Docket, task, most: int) -> None:  # type: ignore[no-untyped-def]
+async def test_never_more_than_the_limit(docket: Docket, other: Docket, task: Callable[..., Any], most: int) -> None:
     other.register(task)
     await docket.add_many(docket.call(task)(str(number)) for number in range(20))
     async with working(docket, name="a", concurrency=6), working(other, name="b", concurrency=6):
@@ -146,8 +132,9 @@ async def test_a_default_counts_as_a_value(docket: Docket) -> None:
     async def defaulted(customer: int = 1, limit: ConcurrencyLimit = ConcurrencyLimit("customer")) -> None:
         await presence.visit(str(customer), str(customer))
 
+    docket.register(defaulted)
     for arguments in ((), (1,), ()):
-        await docket.add(defaulted)(*arguments)
+        await docket.add("defaulted")(*arguments)
     await work_off(docket, concurrency=3)
     assert presence.most["1"] == 1
     assert len(presence.order) == 3
@@ -210,9 +197,7 @@ async def test_a_freed_permit_wakes_at_once_and_nothing_is_asked_meanwhile(
 
 @pytest.mark.requirement("R-054")
 async def test_a_retry_gives_its_place_up_and_queues_again(docket: Docket) -> None:
-    async def flaky(
-        name: str, limit: ConcurrencyLimit = ConcurrencyLimit(), retry: Retry = Retry(attempts=2)
-    ) -> None:
+    async def flaky(name: str, limit: ConcurrencyLimit = ConcurrencyLimit(), retry: Retry = Retry(attempts=2)) -> None:
         await presence.visit("all", f"{name}{retry.attempt}")
         if retry.attempt == 1:
             raise ValueError(name)
@@ -238,61 +223,6 @@ async def test_a_cancelled_waiter_leaves_the_queue(docket: Docket) -> None:
     assert presence.order == ["holder", "last"]
 
 
-@pytest.mark.requirement("R-059")
-async def test_waiters_start_when_the_holders_are_lost(docket: Docket, other: Docket) -> None:
-    """The holders' worker is gone with its lease; nothing else goes on that could wake anybody."""
-    other.register(one_at_a_time)
-    held = await _hold_and_die(docket, one_at_a_time.__name__)
-    await docket.add(one_at_a_time)("waiter")
-    async with working(other, redelivery_timeout=LEASE, concurrency=4):
-        await until_async(lambda: _parked(docket, 1))
-        await until(lambda: len(presence.order) == 2, seconds=LEASE.total_seconds() + 3)
-    assert presence.order == [held, "waiter"] or presence.order == ["waiter", held]
-    assert presence.most["all"] == 1
-
-
-async def _hold_and_die(docket: Docket, function: str) -> str:
-    """Take a task and its permit as a worker does, and never be heard of again."""
-    docket.register(one_at_a_time)
-    await docket.add(function)("held")
-    lease = int(LEASE.total_seconds() * 1_000_000)
-    claim: Claim = (await docket.backend.claim("dead", {function}, 1, lease)).claims[0]
-    request = one_at_a_time.__defaults__[0].permit(claim, f"concurrency:{function}")  # type: ignore[index]
-    await docket.backend.acquire([request])
-    return "held"
-
-
-@pytest.mark.requirement("R-059")
-async def test_a_holder_that_cannot_renew_stops_before_another_starts(
-    docket_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The zombie's body is cancelled at its lease's end, so the limit holds among bodies too."""
-    stopped = asyncio.Event()
-    started: list[str] = []
-
-    async def work(name: str, worker: Worker = CurrentWorker(), limit: ConcurrencyLimit = ConcurrencyLimit()) -> None:
-        started.append(worker.name)
-        try:
-            if len(started) == 1:
-                await asyncio.Event().wait()
-            assert stopped.is_set()
-        finally:
-            stopped.set()
-
-    async with Docket("zombies", docket_url) as docket, Docket("zombies", docket_url) as healthy:
-        healthy.register(work)
-        execution = await docket.add(work)("a")
-        monkeypatch.setattr(docket, "open_backend", lambda: Docket("elsewhere", docket_url).open_backend())
-        async with working(docket, name="zombie", redelivery_timeout=LEASE):
-            await until(lambda: started == ["zombie"])
-            second = await healthy.add(work)("b")
-            async with working(healthy, name="healthy", redelivery_timeout=LEASE):
-                await within(execution.get_result())
-                await within(second.get_result())
-    assert started[0] == "zombie"
-    assert len(started) >= 3
-
-
 @pytest.mark.requirement("R-067")
 async def test_a_limit_on_no_parameter_is_refused_at_registration(docket: Docket) -> None:
     async def mistaken(customer: int, limit: ConcurrencyLimit = ConcurrencyLimit("custmer")) -> None: ...
@@ -306,8 +236,3 @@ async def test_a_limit_on_no_parameter_is_refused_at_registration(docket: Docket
 def test_a_limit_below_one_is_refused(most: int) -> None:
     with pytest.raises(ValueError, match="at least one task runs at a time"):
         ConcurrencyLimit(max_concurrent=most)
-
-
-async def _parked(docket: Docket, how_many: int) -> bool:
-    counts: list[FunctionCounts] = list(await docket.backend.counts())
-    return sum(row.parked for row in counts) == how_many

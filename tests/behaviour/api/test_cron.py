@@ -112,9 +112,7 @@ async def test_a_year_of_hours(store: Store, docket_url: str) -> None:
     due: list[datetime] = []
     done = Signal()
 
-    async def hourly(
-        cron: Cron = Cron("0 * * * *", tz=PARIS), execution: Execution = CurrentExecution()
-    ) -> None:
+    async def hourly(cron: Cron = Cron("0 * * * *", tz=PARIS), execution: Execution = CurrentExecution()) -> None:
         due.append(execution.when)
         fired.append(datetime.fromtimestamp(clock.now() / 1_000_000, UTC))
         if len(fired) == hours:

@@ -89,9 +89,7 @@ async def test_limits_in_defaults_and_annotations_hold_together(moving: Docket) 
 async def test_a_cooled_down_chain_goes_on(moving: Docket) -> None:
     log = Log(moving)
 
-    async def chain(
-        perpetual: Perpetual = Perpetual(every=40 * SECOND), cooldown: Cooldown = Cooldown(MINUTE)
-    ) -> None:
+    async def chain(perpetual: Perpetual = Perpetual(every=40 * SECOND), cooldown: Cooldown = Cooldown(MINUTE)) -> None:
         log.note("ran")
 
     await moving.add(chain, key="chain")()
@@ -119,15 +117,12 @@ async def test_a_dropped_cron_run_does_not_end_its_chain(moving: Docket) -> None
 async def test_a_debounced_chain_goes_on(moving: Docket) -> None:
     log = Log(moving)
 
-    async def chain(
-        perpetual: Perpetual = Perpetual(every=MINUTE), debounce: Debounce = Debounce(5 * SECOND)
-    ) -> None:
+    async def chain(perpetual: Perpetual = Perpetual(every=MINUTE), debounce: Debounce = Debounce(5 * SECOND)) -> None:
         log.note("ran")
 
     await moving.add(chain, key="chain")()
     async with Worker(moving) as worker:
         await within(worker.run_at_most({"chain": 6}))  # settling is a run that begins anew
-    assert log.notes[0] == (5, "ran")
     assert len(log.notes) >= 2
     assert all(seconds == 5 + 65 * number for number, (seconds, _) in enumerate(log.notes))
 
@@ -143,9 +138,7 @@ async def test_a_chain_survives_a_dependency_that_drops_a_run(moving: Docket) ->
             raise AdmissionBlocked(execution, "not this time", reschedule=False)
         return len(asked)
 
-    async def chain(
-        perpetual: Perpetual = Perpetual(every=MINUTE), turn: int = Depends(every_other)
-    ) -> None:
+    async def chain(perpetual: Perpetual = Perpetual(every=MINUTE), turn: int = Depends(every_other)) -> None:
         log.note(str(turn))
 
     await moving.add(chain, key="chain")()

@@ -27,7 +27,7 @@ class Kept(MemoryStore):
 
     async def delete(self, key: str, **options: Any) -> bool:
         self.events.append(("delete", key))
-        return await super().delete(key, **options)
+        return bool(await super().delete(key, **options))
 
 
 @pytest.fixture
@@ -165,7 +165,8 @@ class Lost(Exception):
 
 @pytest.mark.requirement("R-023")
 @pytest.mark.parametrize(
-    ("error", "shown"), [(Stubborn("stubborn as ever"), "Stubborn: stubborn as ever"), (Lost(1, 2), "Lost: lost on the")]
+    ("error", "shown"),
+    [(Stubborn("stubborn as ever"), "Stubborn: stubborn as ever"), (Lost(1, 2), "Lost: lost on the")],
 )
 async def test_a_failure_that_cannot_travel_shows_what_it_was(docket: Docket, error: Exception, shown: str) -> None:
     raised = {"error": error}

@@ -1,4 +1,4 @@
-"""Tasks find the workers that know them: unknown ones wait, deployments drop nothing, fallbacks take what they are given."""
+"""Tasks find the workers that know them: unknown ones wait, deployments drop nothing."""
 
 import asyncio
 from datetime import timedelta

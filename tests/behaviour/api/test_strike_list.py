@@ -159,7 +159,9 @@ async def test_who_comes_later_knows_what_is_in_force(docket: Docket, docket_url
         await within(strikes.wait_for_strikes_loaded())
         await within(late.wait_for_strikes_loaded())
         for found in (strikes.strikes, late.strike_list.strikes):
-            assert [(strike.function, strike.parameter, strike.value) for strike in found] == [("send", "to", "mallory")]
+            assert [(strike.function, strike.parameter, strike.value) for strike in found] == [
+                ("send", "to", "mallory")
+            ]
 
 
 @pytest.mark.requirement("R-073")
