@@ -7,15 +7,15 @@ import pytest
 from docket_core import ConcurrencyLimit, CurrentWorker, Docket, Worker
 from docket_core.backend.model import Claim, FunctionCounts
 from tests.support.presence import Presence
-from tests.support.workers import LEASE, Signal, until, until_async, within, working
+from tests.support.workers import LEASE, until, until_async, within, working
 
 presence = Presence()
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    global presence, door
-    presence, door = Presence(), Signal()
+    global presence  # noqa: PLW0603 - the task reaches it, and each test has its own
+    presence = Presence()
 
 
 async def one_at_a_time(name: str, limit: ConcurrencyLimit = ConcurrencyLimit()) -> None:
