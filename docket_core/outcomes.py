@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from docket_core.backend.clock import SECOND, Micros, background
@@ -14,6 +15,7 @@ from docket_core.batching import Batcher
 from docket_core.codec import CodecContext, decode_exception, decode_result
 from docket_core.errors import (
     BackendError,
+    BackendUnavailable,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionSuperseded,
@@ -30,6 +32,8 @@ logger = get_logger("docket_core.outcomes")
 
 POLL_INTERVAL: Micros = SECOND
 """A lost event costs a waiter at most this much."""
+ANSWER_WITHIN: Micros = SECOND
+"""How much longer than asked for a wait may take where the store does not answer."""
 _POLL_PORTION = 500
 
 
@@ -78,9 +82,18 @@ class Outcomes:
             execution: whose run.
             until: when to give up, by the docket's clock.
         """
-        last = await self._ended(execution.key, execution.run)
-        if last is None:
-            last = await self._wait(execution, until)
+        async with asyncio.timeout(None) as limit:
+            timer = None
+            if until is not None:  # a store that does not answer must not outlast it for long
+                latest = max(until, self._docket.clock.now()) + ANSWER_WITHIN
+                timer = self._docket.clock.call_at(latest, partial(limit.reschedule, 0.0))
+            try:
+                last = await self._ended(execution.key, execution.run)
+                if last is None:
+                    last = await self._wait(execution, until)
+            finally:
+                if timer is not None:
+                    timer.cancel()
         execution.update(Record(execution.key, None, last))
         if last.result is not None and is_reference(last.result):
             execution.result_key = storage_key(last.result)
@@ -100,9 +113,10 @@ class Outcomes:
             await self._listen_for([execution.key])
             while True:
                 news.clear()
-                last = await self._ended(execution.key, execution.run)
-                if last is not None:
-                    return last
+                with suppress(BackendUnavailable):  # the next look will tell
+                    last = await self._ended(execution.key, execution.run)
+                    if last is not None:
+                        return last
                 if until is not None and self._docket.clock.now() >= until:
                     raise TimeoutError(f"{execution!r} has not ended yet")
                 await news.wait()

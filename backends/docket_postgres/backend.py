@@ -174,7 +174,7 @@ class PostgresBackend:
     async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
         if not self._is_waiting:
             self._is_waiting = True
-            await self._hints.listen(self._settings.channel, self._news.heard)
+            self._hints.add(self._settings.channel, self._news.heard)  # it rings when it is in force
         mark = since if isinstance(since, int) else self._news.mark
         await self._news.wait(functions, mark, until, self._clock, self._offset)
 
@@ -236,7 +236,7 @@ class PostgresBackend:
 
         reader, channel = StrikeReader(read, self._hints.connected.is_set), self._settings.channel + "s"
         await self._hints.listen(channel, reader.heard)
-        reader.started = True
+        await reader.start()
         try:
             yield aiter(reader)
         finally:

@@ -7,7 +7,7 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.kit import refusal_of_task
 from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
 from docket_core.backend.states import State
-from docket_postgres.rows import STATES, length, moment, portions, task_columns, waves
+from docket_postgres.rows import STATES, length, moment, places, portions, task_columns, waves
 from docket_postgres.settings import Settings
 
 Fetch = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
@@ -21,7 +21,9 @@ class PostgresEnqueuer:
         self._settings = settings
         self._max_payload = max_payload
         self._now = now
-        self._sql = f'select * from "{settings.schema}".enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'
+        self._sql = (
+            f'select * from "{settings.schema}".enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)'
+        )
 
     async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
         """Make tasks ready now."""
@@ -41,16 +43,17 @@ class PostgresEnqueuer:
                 fitting.append((task.key, position))
             else:
                 answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
-        for wave in waves(fitting):
-            for positions in portions(
-                [position for _, position in wave], lambda position: len(tasks[position].payload)
-            ):
-                added = await self._add_some([tasks[position] for position in positions], on_conflict, at_once)
+        for portion in portions(fitting, lambda pair: len(tasks[pair[1]].payload)):
+            for wave in waves(portion):
+                positions = [position for _, position in wave]
+                added = await self._add_some([tasks[p] for p in positions], places(positions), on_conflict, at_once)
                 for position, answer in zip(positions, added, strict=True):
                     answers[position] = answer
         return [answer for answer in answers if answer is not None]
 
-    async def _add_some(self, tasks: list[Task], on_conflict: OnConflict, at_once: bool) -> list[Enqueued]:
+    async def _add_some(
+        self, tasks: list[Task], ranks: list[int], on_conflict: OnConflict, at_once: bool
+    ) -> list[Enqueued]:
         rows = await self._fetch(
             self._sql,
             self._settings.docket,
@@ -58,6 +61,7 @@ class PostgresEnqueuer:
             self._now(),
             on_conflict is OnConflict.REPLACE,
             *task_columns(tasks, at_once=at_once),
+            ranks,
         )
         if rows[0][0] is None:
             return [_fresh(task, rows[0][4], at_once) for task in tasks]

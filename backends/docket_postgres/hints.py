@@ -32,8 +32,8 @@ class Hints:
         self._changed = asyncio.Event()
         self.connected = asyncio.Event()
 
-    async def listen(self, channel: str, listener: Listener) -> None:
-        """Call `listener` for each notification; returns once it is in force, or shortly, if the store is away."""
+    def add(self, channel: str, listener: Listener) -> None:
+        """Call `listener` for each notification, and with None once it is in force."""
         self._listeners.setdefault(channel, set()).add(listener)
         if not self._settings.notify:
             return
@@ -42,6 +42,12 @@ class Hints:
         else:
             self.connected.clear()
             self._changed.set()
+
+    async def listen(self, channel: str, listener: Listener) -> None:
+        """As `add`; returns once it is in force, or shortly, if the store is away."""
+        self.add(channel, listener)
+        if not self._settings.notify:
+            return
         try:
             async with asyncio.timeout(2):
                 await self.connected.wait()

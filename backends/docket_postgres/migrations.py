@@ -75,11 +75,12 @@ async def migrate(url: str, schema: str | None = None) -> bool:
             await connection.close()
 
 
-async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> bool:
-    """As `migrate`, on a connection."""
+async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str, *, incomplete: bool = False) -> bool:
+    """As `migrate`, on a connection; a schema of this version that is known to be `incomplete` is made whole."""
     async with connection.transaction():
         await connection.execute(_lock(schema))
-        if await is_current(connection, schema):
+        current = await is_current(connection, schema)
+        if current and not (incomplete and await _is_of_this_version(connection, schema)):
             return False
         await connection.execute(_body(schema))
     return True
@@ -107,6 +108,10 @@ async def is_current(connection: "asyncpg.Connection[asyncpg.Record]", schema: s
             f"install a newer docket-core"
         )
     return bool(row["version"] >= VERSION)
+
+
+async def _is_of_this_version(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> bool:
+    return bool(await connection.fetchval(qualified("select version from docket.version", schema)) == VERSION)
 
 
 def _lock(schema: str) -> str:

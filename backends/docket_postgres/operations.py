@@ -109,10 +109,9 @@ async def ack(store: Store, acks: Sequence[Ack]) -> list[Acked]:
     for position, item in enumerate(acks):
         if refusal_of_ack(item, store.max_payload) is None:
             fitting.append((item.claim.key, position))
-    for wave in waves(fitting):
-        for positions in portions(
-            [position for _, position in wave], lambda position: len(acks[position].result or b"")
-        ):
+    for portion in portions(fitting, lambda pair: len(acks[pair[1]].result or b"")):
+        for wave in waves(portion):
+            positions = [position for _, position in wave]
             for position, answer in zip(positions, await _ack_some(store, [acks[p] for p in positions]), strict=True):
                 answers[position] = answer
     return answers

@@ -93,6 +93,12 @@ def waves(items: Iterable[tuple[str, Item]]) -> list[list[tuple[str, Item]]]:
     return result + [sorted(wave, key=lambda pair: pair[0]) for wave in later]
 
 
+def places(positions: Sequence[int]) -> list[int]:
+    """Where each position stands among them, from 1."""
+    rank = {position: number for number, position in enumerate(sorted(positions), 1)}
+    return [rank[position] for position in positions]
+
+
 def portions(items: Sequence[Item], weight: Callable[[Item], int]) -> list[list[Item]]:
     """Items in the same order, cut so that no statement grows beyond what a server likes to take at once."""
     result: list[list[Item]] = [[]]

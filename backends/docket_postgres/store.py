@@ -15,7 +15,7 @@ from docket_postgres.migrations import is_current, upgrade
 from docket_postgres.settings import Settings
 
 Row = Sequence[Any]
-_PATIENCE = 12.0
+_PATIENCE = 6.0
 
 
 class Store:
@@ -79,11 +79,14 @@ class Store:
             if sqlstate_of(error.__cause__) not in MISSING:
                 raise
         async with self._mending:  # the tables were there when it was opened: somebody has wiped them
-            await self.prepare()
+            await self.prepare(incomplete=True)
         return await connections.fetch(sql, *arguments, patience=patience)
 
-    async def prepare(self) -> Durability:
+    async def prepare(self, *, incomplete: bool = False) -> Durability:
         """Create or upgrade the schema, if that is needed and allowed; answers what the server's settings promise.
+
+        Args:
+            incomplete: something of it is not there, whatever its mark says.
 
         Raises:
             SchemaMismatch: it cannot be used, and cannot be made usable.
@@ -97,13 +100,14 @@ class Store:
                     current = await is_current(connection, self.settings.schema)
                 if encoding != "UTF8":
                     raise SchemaMismatch("the database's encoding is not UTF8; create it with `encoding 'UTF8'`")
+                current = current and not incomplete
                 if not current and not self.settings.migrate:
                     raise SchemaMismatch(
-                        f"the schema {self.settings.schema!r} is not there or older than this code, and the "
-                        f"option migrate=false forbids to change it; run `docket migrate`"
+                        f"the schema {self.settings.schema!r} is not there, not whole or older than this code, and "
+                        f"the option migrate=false forbids to change it; run `docket migrate`"
                     )
                 if not current:
-                    await upgrade(connection, self.settings.schema)
+                    await upgrade(connection, self.settings.schema, incomplete=incomplete)
                 async with connection.transaction():
                     row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
                     fsync = await connection.fetchval("show fsync")

@@ -27,12 +27,20 @@ class StrikeReader:
         self._is_listening = is_listening
         self._ring = asyncio.Event()
         self._is_broken = False
-        self.started = False
-        """Set once it is entered: a gap before that is none."""
+        self._history: Sequence[Sequence[Any]] | None = None
+        self._started = False
+
+    async def start(self) -> None:
+        """Read the history, if the store is there: what is in force now is told first, and a later gap is one."""
+        try:
+            self._history = await self._read(-1)
+        except BackendError:
+            self._history = None
+        self._started = True
 
     def heard(self, payload: str | None) -> None:
         """There may be something new; None says that the connection was lost."""
-        self._is_broken = self._is_broken or (payload is None and self.started)
+        self._is_broken = self._is_broken or (payload is None and self._started)
         self._ring.set()
 
     async def __aiter__(self) -> AsyncIterator[StrikeEvent]:
@@ -45,7 +53,9 @@ class StrikeReader:
                     last = -1
                     yield StrikesReset()
             try:
-                rows = await self._read(last)
+                rows, self._history = self._history, None
+                if rows is None:
+                    rows = await self._read(last)
             except BackendError:
                 if last >= 0:
                     last = -1

@@ -238,31 +238,29 @@ class RedisBackend:
         return [wire.PROGRESSED[letter] for letter in letters]
 
     async def get(self, keys: Sequence[str]) -> Sequence[Record | None]:
-        portions = [keys[at : at + PORTION] for at in range(0, len(keys), PORTION)]
         records: list[Record | None] = []
-        for reply in await self._client.run_all("get", portions) if portions else ():
-            now = int(reply[0])
-            records += [record_of(row, now) for row in reply[1:]]
+        while len(records) < len(keys):
+            now, *rows = await self._client.run("get", *keys[len(records) : len(records) + PORTION])
+            records += [record_of(row, int(now)) for row in rows]
         return records
 
     async def scan(self, states: AbstractSet[State], limit: int, after: str | None = None) -> Page:
         letters, records = "".join(LETTERS[state] for state in states), list[Record]()
-        position = after or ""
+        looked, told = after or "", after or ""
         while True:
-            room = limit - len(records) + 1
-            now, reached, rows = await self._client.run("scan", letters, position, PORTION, min(room, PORTION))
+            wanted = min(limit - len(records) + 1, PORTION)
+            now, reached, rows = await self._client.run("scan", letters, looked, PORTION, wanted)
             for entry, row in zip(rows[::2], rows[1::2], strict=True):
                 record = record_of(row, int(now))
                 if record is None:
                     continue
                 if len(records) == limit:
-                    return Page(records, position)
+                    return Page(records, told)
                 records.append(record)
-                position = entry.decode()
+                told = entry.decode()
             if not reached:
                 return Page(records, None)
-            if len(records) < limit:
-                position = reached.decode()
+            looked = reached.decode()
 
     async def counts(self) -> Sequence[FunctionCounts]:
         reply = await self._client.run("counts")
@@ -280,7 +278,7 @@ class RedisBackend:
         reply = await self._client.run("presence", "list", "")
         found: list[WorkerRecord] = []
         for worker, text in zip(reply[::2], reply[1::2], strict=True):
-            seen, *functions = text.decode().split("\x1f")[:-1]
+            seen, *functions = text.decode(errors="replace").split("\x1f")[:-1]
             if function is None or function in functions:
                 found.append(WorkerRecord(worker.decode(), frozenset(functions), int(seen)))
         return found

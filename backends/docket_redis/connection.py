@@ -39,7 +39,11 @@ def translated(error: ServerError) -> BackendError:
 
 def pack(*command: Argument) -> bytes:
     """A command as it is sent."""
-    return hiredis.pack_command(command)  # type: ignore[arg-type, no-any-return]
+    try:
+        return hiredis.pack_command(command)  # type: ignore[arg-type, no-any-return]
+    except UnicodeEncodeError:  # a lone surrogate: as bytes that no text has, so that nothing is found under it
+        plain = (part.encode(errors="surrogatepass") if isinstance(part, str) else part for part in command)
+        return hiredis.pack_command(tuple(plain))  # type: ignore[arg-type, no-any-return]
 
 
 class Connection(asyncio.Protocol):

@@ -10,7 +10,7 @@ from docket_core.backend.kit import backoff
 from docket_core.errors import BackendUnavailable
 from docket_redis.address import Node
 from docket_redis.client import Client
-from docket_redis.connection import Connection, Reply, pack
+from docket_redis.connection import Connection, Reply, ServerError, pack
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ class Hub:
         self._runner: asyncio.Task[None] | None = None
         self._node: Node | None = None
         self._last_heard = 0.0
+        self._is_served = False
+        """Whether the server has answered on this connection, and not only to refuse it."""
         client.moved = self._moved
 
     def add(self, listener: Listener, channels: Iterable[str]) -> None:
@@ -111,20 +113,21 @@ class Hub:
     async def _run(self) -> None:
         attempt, before = 0, False
         while True:
+            self._is_served = False
             try:
                 self._node, connection = await self._client.open(self._push)
+                try:
+                    await self._listen(connection, again=before)
+                finally:
+                    self._connection = None
+                    self._confirmed.clear()
+                    connection.close()
+                before = True
             except BackendUnavailable:
-                attempt += 1
-                await asyncio.sleep(backoff(attempt, SECOND // 20, SECOND) / SECOND)
-                continue
-            attempt = 0
-            try:
-                await self._listen(connection, again=before)
-            finally:
-                self._connection = None
-                self._confirmed.clear()
-                connection.close()
-            before = True
+                pass
+            # a server that takes connections and closes them at once, such as one with too many clients, is away too
+            attempt = 1 if self._is_served else attempt + 1
+            await asyncio.sleep(backoff(attempt, SECOND // 20, SECOND) / SECOND)
 
     async def _listen(self, connection: Connection, *, again: bool) -> None:
         """Serve the listeners until the connection is lost."""
@@ -151,8 +154,11 @@ class Hub:
 
     def _push(self, reply: Reply) -> None:
         self._last_heard = asyncio.get_running_loop().time()
-        if not isinstance(reply, list):  # an error, such as one about an account's channels
+        if isinstance(reply, ServerError):
+            logger.warning("the Redis server does not let this docket listen: %s", reply)
+        if not isinstance(reply, list):
             return
+        self._is_served = True
         told = cast("list[bytes]", reply)
         if told[0] not in {b"message", b"subscribe"}:
             return

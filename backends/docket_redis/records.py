@@ -44,7 +44,7 @@ def record_of(row: Sequence[Reply], now: Micros) -> Record | None:
     """What readers see of a key; None where retention has released all there was."""
     live, last, hold = (_fields(row[position]) for position in (1, 3, 5))
     record = Record(
-        row[0].decode(),
+        row[0].decode(errors="replace"),
         _live(live, row[2], now) if live else None,
         _last(last, row[4]) if last and int(last[b"zx"]) > now else None,
         _hold(hold, row[6]) if hold and int(hold[b"l"]) > now else None,

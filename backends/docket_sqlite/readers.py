@@ -13,7 +13,7 @@ from docket_core.errors import BackendUnavailable
 from docket_sql.rows import RECORD_COLUMNS, records
 from docket_sql.schema import BEHIND, HELD, PARKED, PENDING, RUNNING, STAGE_OF_END
 from docket_sqlite.connection import File
-from docket_sqlite.failures import translate
+from docket_sqlite.failures import is_missing_table, translate
 from docket_sqlite.lane import Job, Outcome
 from docket_sqlite.parts import findable
 from docket_sqlite.transaction import Executor, OwnConnection
@@ -89,6 +89,8 @@ class Reader:
                 connection.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001 - it is the answer to whoever submitted the job
             told = translate(error, str(self._file))
+            if is_missing_table(error):  # they were there: somebody has wiped them
+                told = BackendUnavailable(f"{self._file}: docket's tables are gone; the next write makes new ones")
             if told is not None and told is not error:
                 told.__cause__ = error
             return Outcome(job.future, None, told or error)

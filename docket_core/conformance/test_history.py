@@ -57,10 +57,14 @@ class History(RuleBasedStateMachine):
     @initialize(retention=st.sampled_from([0, 6 * SECOND, 900 * SECOND]))
     def begin(self, retention: Micros) -> None:
         self.runs = count(1)
-        self.side = Side(self.opener, f"history-{uuid4().hex}", ManualClock(), retention)
+        self.side = self.new_side(f"history-{uuid4().hex}", retention)
         self.limits = {"slots": 1, "rate": 1, "cooldown": 1, "debounce": 1}
         self.denied: dict[int, str] = {}
         """By token: the gate that denied this claim last, and where it may park."""
+
+    def new_side(self, name: str, retention: Micros) -> Side:
+        """What the history is done to."""
+        return Side(self.opener, name, ManualClock(), retention)
 
     def teardown(self) -> None:
         if hasattr(self, "side"):

@@ -223,6 +223,20 @@ class TestDebouncing(Requirements):
         request = request._replace(claim=other, holder="other")
         assert (await subject.acquire(request)).status is PermitStatus.GRANTED
 
+    async def test_what_lives_with_a_lease_is_not_pushed(self, subject: Subject) -> None:
+        """Bound permits, and one that a claim took for a parked task, are not extended by a denial."""
+        holder, newcomer = await subject.running("holder"), await subject.running("newcomer", lease=3600 * SECOND)
+        pushing = PermitRequest(newcomer, ONE, "newcomer", 600 * SECOND, extend_on_conflict=True)
+        until = (await subject.acquire(slot(holder, ONE))).until
+        assert await subject.acquire(pushing) == Permit(PermitStatus.DENIED, until, "gate")
+        parked = await subject.running("parked")
+        await subject.ack(Ack.park(parked, turn(parked, ONE, SECOND)))
+        await subject.end(holder)
+        woken = await subject.take("parked")
+        assert await subject.acquire(pushing) == Permit(PermitStatus.DENIED, woken.lease_until, "gate")
+        await subject.advance(LEASE)
+        assert (await subject.acquire(pushing)).status is PermitStatus.GRANTED
+
     async def test_freed_when_the_holder_is_gone(self, subject: Subject) -> None:
         """Such a permit is freed when its holder's live part ends or is replaced."""
         probe = await subject.running("probe", lease=3600 * SECOND)

@@ -90,7 +90,12 @@ class ActiveRuns:
     async def _verdict_of(self, run: Run) -> Ack:
         claim = run.claim
         try:
-            return await self._runner.run(run, self._find(claim))
+            task = self._find(claim)
+        except LookupError:
+            logger.warning("%r is left for others: %s is not known here any more", claim.key, claim.function)
+            return Ack.release(claim)
+        try:
+            return await self._runner.run(run, task)
         except asyncio.CancelledError:
             return _given_up(run)
         except BaseException as error:

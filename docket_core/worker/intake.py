@@ -156,16 +156,16 @@ class Intake:
         if self._until_finished and self._nudged.is_set():
             return
         worker = self._worker
-        self._wait = asyncio.ensure_future(self._backend.wait(worker.claimable(), claimed.mark, claimed.next_at))
+        wait = self._wait = asyncio.ensure_future(self._backend.wait(worker.claimable(), claimed.mark, claimed.next_at))
         try:
-            await asyncio.wait([self._wait])
-            if not self._wait.cancelled() and (error := self._wait.exception()) is not None:
-                if not isinstance(error, BackendUnavailable | Overloaded):
-                    raise error
-                await self._pause(1, error)
+            await asyncio.wait([wait])
         finally:
-            self._wait.cancel()
+            wait.cancel()
             self._wait = None
+        if not wait.cancelled() and (error := wait.exception()) is not None:
+            if not isinstance(error, BackendUnavailable | Overloaded):
+                raise error
+            await self._pause(1, error)
 
     async def _until_nudged(self) -> None:
         if not self.stopping:

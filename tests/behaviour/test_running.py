@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from docket_core import CurrentExecution, Docket, Execution, ExecutionState, Logged, Worker
+from docket_core.backend.model import Claim
 from docket_core.errors import ConfigurationError
 from tests.support.workers import Signal, until, within, work_off, working
 
@@ -214,3 +215,19 @@ async def test_two_workers_share_the_work(docket: Docket, other: Docket) -> None
         await docket.add_many([docket.call(meet)() for _ in range(2)])
         await both.seen()
         await until(lambda: meeting == {"one", "two"})
+
+
+async def test_a_function_that_is_forgotten_while_it_is_claimed_is_left_for_others(
+    docket: Docket, other: Docket
+) -> None:
+    class Forgets(Worker):
+        def begin(self, claim: Claim, confirmed_until: float) -> None:
+            self.docket.tasks.pop("give", None)
+            super().begin(claim, confirmed_until)
+
+    execution = await docket.add(give)(1)
+    async with Forgets(docket) as worker:
+        await within(worker.run_until_finished())
+    other.register(give)
+    await work_off(other, max_deliveries=1)
+    assert await execution.get_result() == 1

@@ -6,7 +6,7 @@ import pytest
 
 from docket_core.conformance.subject import Disrupt
 from docket_core.conformance.suite import *  # noqa: F403
-from tests.support.servers import postgres, redis
+from tests.support.servers import postgres, redis, redis_many
 from tests.support.stores import STORES, Store
 
 
@@ -20,6 +20,14 @@ def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def disrupt(backend_url: str) -> Disrupt | None:
     """Where a server can close its connections, it does."""
-    if backend_url.startswith("postgresql://"):
-        return postgres.closing_connections(backend_url)
-    return redis.closing_connections(backend_url) if backend_url.startswith("redis://") else None
+    match backend_url.partition("://")[0]:
+        case "postgresql":
+            return postgres.closing_connections(backend_url)
+        case "redis":
+            return redis.closing_connections(backend_url)
+        case "redis+cluster":
+            return redis_many.closing_all_connections(redis_many.shared_cluster().servers)
+        case "redis+sentinel":
+            return redis_many.closing_all_connections([redis_many.shared_watched().master])
+        case _:
+            return None

@@ -10,7 +10,7 @@ BUDGETS = {
     "behaviour": 240.0,
     "cli": 90.0,
     "faults": 180.0,
-    "packaging": 60.0,
+    "packaging": 90.0,
 }
 """Seconds on two cores, for all tests of the folder together."""
 FAR_ABOVE = 4.0

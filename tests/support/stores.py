@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.servers import postgres, redis
+from tests.support.servers import postgres, redis, redis_many
 
 
 class Store(NamedTuple):
@@ -47,4 +47,19 @@ def _redis() -> list[Store]:
     return stores if outside is None else [*stores, Store("redis-outside", partial(_given, outside))]
 
 
-STORES = (Store("memory", _memory), Store("sqlite", _sqlite), *_postgres(), *_redis())
+def _cluster(_: Path) -> str:
+    return redis_many.shared_cluster().url
+
+
+def _sentinel(_: Path) -> str:
+    return redis_many.shared_watched().url
+
+
+STORES = (
+    Store("memory", _memory),
+    Store("sqlite", _sqlite),
+    *_postgres(),
+    *_redis(),
+    Store("redis-cluster", _cluster),
+    Store("redis-sentinel", _sentinel),
+)

@@ -1,31 +1,36 @@
--- Adds tasks. The keys are distinct and in byte order. Where all are new, one insert does it, and the answer is one row
+-- Adds tasks. The keys are distinct and in byte order, the order of the locks; `p_places` says where in the order of the
+-- call each task stands, which is the order in which claims find them. Where all are new, one insert does it, and the answer is one row
 -- without a key that says the store's time; else there is one row for each.
 create or replace function docket.enqueue_1(
   p_docket text, p_channel text, p_now bigint, p_replace boolean, p_keys text[], p_functions text[], p_payloads bytea[],
-  p_runs text[], p_headers bytea[], p_dues bigint[], p_delays bigint[], p_attempts int[])
+  p_runs text[], p_headers bytea[], p_dues bigint[], p_delays bigint[], p_attempts int[],
+  p_places int[])
 returns table (key text, accepted boolean, run text, generation bigint, due bigint, state smallint)
 language plpgsql as $$
 #variable_conflict use_column
 declare
   v_now bigint := docket.now_1(p_now);
   v_fresh int;
+  v_seqs bigint[] := array(select nextval('docket.seq') from generate_series(1, cardinality(p_keys)));
   v_keys text[] := p_keys;
   v_gates text[] := '{}';
 begin
   with fresh as (
     insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
       headers)
-    select x.due, greatest(x.due, v_now), nextval('docket.seq'), 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
+    select x.due, greatest(x.due, v_now), v_seqs[x.place], 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
       x.payload, x.headers
     from (select u.*, coalesce(u.at, v_now + u.delay, v_now) as due
-      from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts)
-        u(key, function, payload, run, headers, at, delay, attempt)) x
+      from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
+        u(key, function, payload, run, headers, at, delay, attempt, place)) x
     on conflict (docket, key) do nothing returning function, ready),
   hints as (select function, min(ready) as at from fresh where ready < v_now + 2500000 group by function)
   select (select count(*) from fresh),
     (select docket.hint_1(p_channel, jsonb_object_agg(function, at))::text from hints) into v_fresh;
   if v_fresh = cardinality(p_keys) then
-    perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
+    if docket.watched_1(p_docket, 1) then
+      perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
+    end if;
     return query select null::text, true, null::text, 1::bigint, v_now, 1::smallint;
     return;
   end if;
@@ -38,10 +43,11 @@ begin
     v_gates := docket.lock_gates_1(p_docket, v_keys, null);
   end if;
   v_now := docket.now_1(p_now);
-  return query select a.* from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts)
-      u(key, function, payload, run, headers, at, delay, attempt)
+  return query select a.* from
+      unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
+      u(key, function, payload, run, headers, at, delay, attempt, place)
     cross join lateral docket.add_1(p_docket, v_now, p_replace, u.key, u.function, u.payload, u.run, u.headers,
-      coalesce(u.at, v_now + u.delay, v_now), u.attempt) a;
+      coalesce(u.at, v_now + u.delay, v_now), u.attempt, v_seqs[u.place]) a;
   perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);
   perform docket.hint_pending_1(p_docket, p_channel, v_now, p_keys);
   perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
@@ -50,7 +56,7 @@ end $$;
 -- One task whose key may be in use.
 create or replace function docket.add_1(
   p_docket text, p_now bigint, p_replace boolean, p_key text, p_function text, p_payload bytea, p_run text,
-  p_headers bytea, p_due bigint, p_attempt int)
+  p_headers bytea, p_due bigint, p_attempt int, p_seq bigint)
 returns table (key text, accepted boolean, run text, generation bigint, due bigint, state smallint)
 language plpgsql as $$
 #variable_conflict use_column
@@ -66,7 +72,7 @@ begin
     exit when found;
     insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
       headers)
-    values (p_due, greatest(p_due, p_now), nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function,
+    values (p_due, greatest(p_due, p_now), p_seq, 1, p_attempt, 0, 1, p_docket, p_key, p_function,
       p_run, p_payload, p_headers)
     on conflict (docket, key) do nothing;
     if found then
@@ -108,7 +114,7 @@ begin
     insert into docket.aside select 1::smallint, (r).*;
     v_kept := true;
   end if;
-  update docket.task t set due = p_due, ready = greatest(p_due, p_now), seq = nextval('docket.seq'),
+  update docket.task t set due = p_due, ready = greatest(p_due, p_now), seq = p_seq,
     generation = r.generation + 1, token = null, lease = null, takeover = null, started = null, ended = null,
     expires = null, acked = r.acked, parked = null, place = null, p_current = null, p_total = null, p_at = null, attempt = p_attempt,
     delivery = 0, state = 1, cancelling = false, gated = false, kept = v_kept, held = v_held, function = p_function,

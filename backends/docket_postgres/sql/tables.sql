@@ -29,7 +29,7 @@ create table if not exists docket.task (
   gate text collate "C",       -- what it is parked for, or was woken for and has not acquired yet
   request jsonb, places jsonb,
   primary key (docket, key)
-) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.1,
   autovacuum_analyze_scale_factor = 0.2, toast.autovacuum_vacuum_scale_factor = 0.05);
 

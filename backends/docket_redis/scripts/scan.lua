@@ -15,7 +15,7 @@ local function matches(key)
 end
 
 for i, entry in ipairs(entries) do
-  if #out >= limit * 2 then break end
+  if #out >= limit * 2 or answered > LARGE then break end
   reached = i
   if matches(entry[2][2]) then
     out[#out + 1] = entry[1]

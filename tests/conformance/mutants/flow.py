@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import Permit, PermitRequest
+from docket_core.backend.model import Claim, Permit, PermitRequest
 from docket_memory.gates import Gates, GateState
 from docket_memory.parts import Part
+from docket_memory.store import Store
 from tests.conformance.mutants.mutant import Mutant, Sound
 
 
@@ -111,6 +112,37 @@ class FreesAHoldsPermits(Sound):
             self.lease_ended(part)
 
 
+class ReservesAtTakeover(Sound):
+    """Who takes a woken task over takes its permit too, free or not."""
+
+    class store(Store):
+        def _grant(self, part: Part, worker: str, lease: Micros, max_deliveries: int | None, now: Micros) -> Claim:
+            claim = super()._grant(part, worker, lease, max_deliveries, now)
+            self.gates.reserve(part)
+            return claim
+
+
+class ParksBeforeNothing(Sound):
+    """Takes a gate's limit from an acquire only: who parks when nobody holds anything any more is never woken."""
+
+    class gates(Gates):
+        def park(self, part: Part, request: PermitRequest, sequence: int, now: Micros) -> None:
+            known = self._gates.get(request.gate.name)
+            limit = known.limit if known is not None else 0
+            super().park(part, request._replace(gate=request.gate._replace(limit=limit)), sequence, now)
+
+
+class ExtendsAll(Sound):
+    """A denial pushes the expiry of what lives with a lease as well."""
+
+    class gates(Gates):
+        def _deny(self, gate: GateState, request: PermitRequest, now: Micros) -> Micros | None:
+            for holder in [holder for _, _, holder in gate.live if request.extend_on_conflict]:
+                gate.permits[holder].expires_at = now + request.ttl
+                gate.live.add(holder, now + request.ttl)
+            return gate.earliest_expiry()
+
+
 FLOW = (
     Mutant(OverLimit, ("TestPermits.test_granted_up_to_the_limit", "TestPermits.test_newest_limit_counts")),
     Mutant(
@@ -136,4 +168,7 @@ FLOW = (
     ),
     Mutant(WakesWithoutPermit, ("TestParking.test_permit_is_taken_by_the_claim",)),
     Mutant(FreesAHoldsPermits, ("TestPermits.test_hold_keeps_its_permits",)),
+    Mutant(ParksBeforeNothing, ("TestParking.test_freed_before_it_parks",)),
+    Mutant(ReservesAtTakeover, ("TestParking.test_takeover_takes_no_permit",)),
+    Mutant(ExtendsAll, ("TestDebouncing.test_what_lives_with_a_lease_is_not_pushed",)),
 )

@@ -1,11 +1,13 @@
 """Several Redis servers that work together: a cluster, and a master with a replica that sentinels watch."""
 
+import atexit
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import cache
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
-from tests.support.servers.redis import RedisServer, free_port
+from tests.support.servers.redis import RedisServer, closing_connections, free_port
 
 _SLOTS = 16384
 _WITHIN = 20.0
@@ -56,6 +58,9 @@ class _Several:
             server.remove()
 
 
+SeveralT = TypeVar("SeveralT", bound=_Several)
+
+
 class RedisCluster(_Several):
     """Three masters that share the slots, and a replica of each if asked for."""
 
@@ -102,10 +107,13 @@ class RedisCluster(_Several):
             node.command("CLUSTER", "SETSLOT", slot, "NODE", self.identity(target))
 
     def fail_over(self, master: RedisServer) -> None:
-        """Let the replica of this master take over, without a loss."""
+        """Kill this master once its replica has all it wrote; return when the replica has taken over."""
         replica = self.replicas[self.masters.index(master)]
-        replica.command("CLUSTER", "FAILOVER")
-        until(lambda: replica.info("replication")["role"] == "master", "the replica is the master")
+        until(lambda: master.command("WAIT", 1, 100) == 1, "the replica has everything")
+        master.kill()
+        left = [server for server in self.servers if server is not master]
+        until(lambda: replica.info("replication")["role"] == "master", "the replica has taken over")
+        until(lambda: all(map(_serves, left)), "all slots are served again")
 
     def _knows_all(self, server: RedisServer) -> bool:
         return server.cluster_info()["cluster_known_nodes"] == str(len(self.servers))
@@ -116,7 +124,9 @@ class Watched(_Several):
 
     service = "main"
 
-    def __init__(self, binary: str | None = None) -> None:
+    def __init__(self, binary: str | None = None, *, down_after: int = 500) -> None:
+        """`down_after`: milliseconds without a word of the master until it counts as gone."""
+        self.down_after = down_after
         self.master = RedisServer(binary)
         self.replica = RedisServer(binary, "--replicaof", "127.0.0.1", str(self.master.port))
         self.sentinel = RedisServer(binary, sentinel=self._settings())
@@ -142,6 +152,35 @@ class Watched(_Several):
         name = self.service
         return [
             f"sentinel monitor {name} 127.0.0.1 {self.master.port} 1",
-            f"sentinel down-after-milliseconds {name} 500",
+            f"sentinel down-after-milliseconds {name} {self.down_after}",
             f"sentinel failover-timeout {name} 3000",
         ]
+
+
+@cache
+def shared_cluster() -> RedisCluster:
+    """A cluster of three masters that lives until the tests are over."""
+    return _shared(RedisCluster())
+
+
+@cache
+def shared_watched() -> Watched:
+    """A master, its replica and a sentinel that live until the tests are over; a busy machine is no failover."""
+    return _shared(Watched(down_after=60_000))
+
+
+def closing_all_connections(servers: list[RedisServer]) -> Callable[[], Awaitable[None]]:
+    """A way to have every one of these servers close its clients' connections."""
+    closers = [closing_connections(server.url) for server in servers]
+
+    async def close() -> None:
+        for closer in closers:
+            await closer()
+
+    return close
+
+
+def _shared(several: SeveralT) -> SeveralT:
+    several.__enter__()
+    atexit.register(several.remove)
+    return several

@@ -20,7 +20,7 @@ NAMES = [f"docket-{number}" for number in range(6)]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RedisCluster]:
-    with RedisCluster(replicas=True) as started:
+    with RedisCluster() as started:
         yield started
 
 
@@ -81,12 +81,13 @@ async def test_events_follow_a_docket_that_moves(cluster: RedisCluster) -> None:
                 cluster.move_slot(prefix_of(NAME), target, source)
 
 
-async def test_a_replica_that_takes_over(cluster: RedisCluster) -> None:
-    async with open_backend(cluster.url, NAME, retention=0) as backend:
-        await add(backend, ["a"])
-        cluster.fail_over(cluster.owner(prefix_of(NAME)))
-        await insist(backend, "b")
-        assert await drain(backend) == 2
+async def test_a_replica_that_takes_over() -> None:
+    with RedisCluster(replicas=True) as cluster:
+        async with open_backend(cluster.url, NAME, retention=0) as backend:
+            await add(backend, ["a"])
+            cluster.fail_over(cluster.owner(prefix_of(NAME)))
+            await insist(backend, "b")
+            assert await drain(backend) == 2
 
 
 async def test_sentinels_name_the_server_that_was_promoted() -> None:

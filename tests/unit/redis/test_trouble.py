@@ -11,6 +11,7 @@ from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.model import (
     Ack,
     Acked,
+    CancelReply,
     EnqueueStatus,
     Gate,
     OnConflict,
@@ -253,6 +254,33 @@ async def test_large_payloads_come_in_portions(server: RedisServer) -> None:
         first = await claim(backend)
         assert 0 < len(first) < 20
         assert all(one.payload == large for one in first)
+        records = await backend.get([str(number) for number in range(20)])
+        assert all(
+            record is not None and record.live is not None and record.live.payload == large for record in records
+        )
+        assert len((await backend.scan(set(State), 100)).records) == 20
         assert set(await backend.ack([Ack.complete(one, large) for one in first])) == {Acked.ACKED}
         assert len(first) + await drain(backend) == 20
     assert keys_left(server) == set()
+
+
+async def test_a_scan_looks_past_many_that_are_not_wanted(server: RedisServer) -> None:
+    async with opened(server, clock=ManualClock()) as backend:
+        await backend.schedule([task(f"later-{number}", delay=SECOND) for number in range(3)])
+        await add(backend, [str(number) for number in range(1300)])
+        await backend.schedule([task("last", delay=SECOND)])
+        page = await backend.scan({State.SCHEDULED}, 3)
+        assert [record.key for record in page.records] == ["later-0", "later-1", "later-2"]
+        page = await backend.scan({State.SCHEDULED}, 3, page.after)
+        assert ([record.key for record in page.records], page.after) == (["last"], None)
+    server.command("FLUSHALL")
+
+
+async def test_text_that_is_no_unicode_finds_nothing(server: RedisServer) -> None:
+    async with opened(server) as backend:
+        [refused] = await backend.enqueue([task("\ud800")])
+        assert refused.status is EnqueueStatus.REFUSED
+        assert await backend.get(["\ud800", "a"]) == [None, None]
+        assert await backend.cancel(["\ud800"]) == [CancelReply.GONE]
+        assert await claim(backend, 1, frozenset({"\ud800"})) == []
+        await backend.retire("\ud800")

@@ -1,0 +1,78 @@
+"""Shared round trips: everybody gets an answer of their own, whatever becomes of the others."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from docket_core.batching import Batcher
+from docket_core.errors import BackendUnavailable
+
+
+class Wire:
+    """Answers each item with its double, once it is let."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.let = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def send(self, items: list[int]) -> Sequence[int]:
+        self.calls.append(items)
+        await self.let.wait()
+        if self.error is not None:
+            raise self.error
+        return [2 * item for item in items]
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_the_first_goes_out_alone_and_the_others_together() -> None:
+    wire = Wire()
+    batcher = Batcher[int, int](wire.send)
+    asked = [asyncio.create_task(batcher(number)) for number in range(5)]
+    await turns()
+    assert wire.calls == [[0]]
+    wire.let.set()
+    assert await asyncio.gather(*asked) == [0, 2, 4, 6, 8]
+    assert wire.calls == [[0], [1, 2, 3, 4]]
+
+
+async def test_a_batch_has_its_limit() -> None:
+    wire = Wire()
+    batcher = Batcher[int, int](wire.send, limit=2)
+    asked = [asyncio.create_task(batcher(number)) for number in range(6)]
+    await turns()
+    wire.let.set()
+    assert await asyncio.gather(*asked) == [0, 2, 4, 6, 8, 10]
+    assert wire.calls == [[0], [1, 2], [3, 4], [5]]
+
+
+@pytest.mark.parametrize("cancelled", [0, 1, 2])
+async def test_one_who_is_cancelled_in_the_middle_takes_no_answer_from_the_others(cancelled: int) -> None:
+    wire = Wire()
+    batcher = Batcher[int, int](wire.send)
+    asked = [asyncio.create_task(batcher(number)) for number in range(3)]
+    await turns()
+    asked[cancelled].cancel()
+    await turns()
+    wire.let.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers.pop(cancelled), asyncio.CancelledError)
+    assert answers == [2 * number for number in range(3) if number != cancelled]
+    assert await batcher(7) == 14  # and those who come later are served
+
+
+async def test_an_error_reaches_all_whose_call_it_was_and_nobody_else() -> None:
+    wire = Wire()
+    batcher = Batcher[int, int](wire.send)
+    wire.error = BackendUnavailable("away")
+    asked = [asyncio.create_task(batcher(number)) for number in range(3)]
+    wire.let.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [BackendUnavailable] * 3
+    wire.error = None
+    assert await batcher(1) == 2
