@@ -42,7 +42,8 @@ from docket_core.execution import Disposition, Execution, ExecutionState
 from docket_core.progress import ExecutionProgress
 from docket_core.signing import signed
 from docket_core.snapshot import DocketSnapshot, RunningExecution, WorkerInfo
-from docket_core.strikelist import Operator, StrikeList
+from docket_core.strikelist import StrikeList
+from docket_core.strikes import Operator
 from docket_core.transaction import DocketTransaction
 from docket_core.worker import Worker
 

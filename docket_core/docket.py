@@ -28,7 +28,8 @@ from docket_core.logs import get_logger
 from docket_core.outcomes import Outcomes
 from docket_core.results import KeyValueStore, ResultStorage
 from docket_core.snapshot import DocketSnapshot, WorkerInfo, execution_of, take_snapshot, worker_info
-from docket_core.strikelist import Instruction, Operator, StrikeList
+from docket_core.strikelist import StrikeList
+from docket_core.strikes import Instruction, Operator
 from docket_core.tasks import standard_tasks
 from docket_core.transaction import DocketTransaction
 

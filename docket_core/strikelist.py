@@ -1,27 +1,21 @@
 """Strikes: live instructions to leave tasks alone, shared by every docket and worker of one name."""
 
 import asyncio
-import enum
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
-from uuid import UUID
+from typing import TYPE_CHECKING, Self
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff, sleep
 from docket_core.backend.model import StrikeEvent, StrikesCaughtUp, StrikesReset
 from docket_core.backend.protocol import Backend
 from docket_core.backend.registry import open_backend
-from docket_core.codec import decode_instruction, encode_instruction
 from docket_core.errors import BackendError, CodecError
 from docket_core.functions import AnyFunction
 from docket_core.instrumentation import STRIKES_IN_EFFECT
 from docket_core.logs import get_logger
+from docket_core.strikes import COMPARE, Instruction, Operator, Restore, Strike, make_strike
 
 if TYPE_CHECKING:
     from docket_core.execution import Execution
@@ -29,75 +23,6 @@ if TYPE_CHECKING:
 logger = get_logger("docket_core.strikes")
 
 
-class Operator(enum.StrEnum):
-    """How a parameter's value is compared with a strike's."""
-
-    EQUAL = "=="
-    NOT_EQUAL = "!="
-    GREATER_THAN = ">"
-    GREATER_THAN_OR_EQUAL = ">="
-    LESS_THAN = "<"
-    LESS_THAN_OR_EQUAL = "<="
-    BETWEEN = "between"
-    """From the first to the second of two values, both included."""
-
-
-_COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
-    Operator.EQUAL: lambda value, struck: value == struck,
-    Operator.NOT_EQUAL: lambda value, struck: value != struck,
-    Operator.GREATER_THAN: lambda value, struck: value > struck,
-    Operator.GREATER_THAN_OR_EQUAL: lambda value, struck: value >= struck,
-    Operator.LESS_THAN: lambda value, struck: value < struck,
-    Operator.LESS_THAN_OR_EQUAL: lambda value, struck: value <= struck,
-    Operator.BETWEEN: lambda value, struck: struck[0] <= value <= struck[1],
-}
-
-
-@dataclass(frozen=True)
-class Strike:
-    """Leave alone: every task of `function`, or those whose `parameter` compares so with `value`.
-
-    Raises:
-        ValueError: neither function nor parameter, or `between` without two values.
-    """
-
-    function: str | None = None
-    parameter: str | None = None
-    operator: Operator = Operator.EQUAL
-    value: object = None
-
-    def __post_init__(self) -> None:
-        if self.function is None and self.parameter is None:
-            raise ValueError("a strike names a function, a parameter, or both")
-        if self.operator is Operator.BETWEEN and not (
-            isinstance(self.value, tuple | list) and len(cast("tuple[object, ...]", self.value)) == 2
-        ):
-            raise ValueError("the operator 'between' takes a pair of values, such as (1, 5)")
-
-    def encode(self) -> tuple[str, bytes]:
-        """The rule's identity, the same for equal rules, and the instruction as bytes."""
-        data = encode_instruction((self.function, self.parameter, self.operator.value, self.value))
-        value = repr(self.value).encode(errors="surrogatepass") if _shows_itself(self.value) else data
-        rule = repr((self.function, self.parameter, self.operator.value)).encode(errors="surrogatepass")
-        return hashlib.sha256(rule + b"\0" + value).hexdigest()[:32], data
-
-    @staticmethod
-    def decode(data: bytes) -> "Strike":
-        """Raises CodecError, ValueError or TypeError for bytes that are no strike."""
-        function, parameter, operator, value = decode_instruction(data)
-        if not isinstance(function, str | None) or not isinstance(parameter, str | None):
-            raise TypeError("a strike names its function and its parameter by text")
-        return Strike(function, parameter, Operator(cast("str", operator)), value)
-
-
-@dataclass(frozen=True)
-class Restore:
-    """Take back the strike with the same parts."""
-
-    strike: Strike
-
-
-Instruction = Strike | Restore
 Condition = Callable[["Execution"], bool]
 
 
@@ -181,7 +106,7 @@ class StrikeList:
         Raises:
             ValueError: neither function nor parameter, or an unknown operator.
         """
-        await self.send_instruction(_strike(function, parameter, operator, value))
+        await self.send_instruction(make_strike(function, parameter, operator, value))
 
     async def restore(
         self,
@@ -191,7 +116,7 @@ class StrikeList:
         value: object = None,
     ) -> None:
         """Take back the strike that was made with the same arguments."""
-        await self.send_instruction(Restore(_strike(function, parameter, operator, value)))
+        await self.send_instruction(Restore(make_strike(function, parameter, operator, value)))
 
     async def send_instruction(self, instruction: Instruction) -> None:
         """Record an instruction for all, and follow it here at once."""
@@ -258,7 +183,7 @@ class StrikeList:
         if rule.parameter not in arguments:
             return False
         try:
-            return bool(_COMPARE[rule.operator](arguments[rule.parameter], rule.value))
+            return bool(COMPARE[rule.operator](arguments[rule.parameter], rule.value))
         except Exception as error:  # noqa: BLE001 - whatever a user's value does when compared, it is not struck
             complaint = f"{rule.function}.{rule.parameter} {rule.operator.value}"
             if complaint not in self._complained:
@@ -313,23 +238,3 @@ class StrikeList:
         except (CodecError, ValueError, TypeError) as error:
             self.undecodable += 1
             logger.warning("skipped a strike that cannot be read: %s", error)
-
-
-def _shows_itself(value: object) -> bool:
-    """Whether equal values of this type have the same `repr` in every process, which their pickles need not have."""
-    if type(value) in (tuple, list):
-        return all(_shows_itself(item) for item in cast("Sequence[object]", value))
-    return value is None or isinstance(value, int | float | str | bytes | datetime | timedelta | Decimal | UUID)
-
-
-def _strike(
-    function: AnyFunction | str | None, parameter: str | None, operator: Operator | str, value: object
-) -> Strike:
-    name = function if function is None or isinstance(function, str) else function.__name__
-    try:
-        return Strike(name, parameter, Operator(operator), value)
-    except ValueError as error:
-        if operator not in {known.value for known in Operator}:
-            known = ", ".join(known.value for known in Operator)
-            raise ValueError(f"unknown operator {operator!r}; known are: {known}") from error
-        raise

@@ -7,7 +7,7 @@ import typer
 from docket_core.cli.output import print_json, say
 from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
 from docket_core.cli.values import FORMS, parse_value
-from docket_core.strikelist import Operator, Restore, Strike
+from docket_core.strikes import Operator, Restore, Strike
 
 Function = Annotated[str, typer.Argument(help="A task function's name, or '*' for those of every name.")]
 Parameter = Annotated[str | None, typer.Argument(help="Only calls in which this parameter …")]

@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from docket_core.cli.strikes import describe, make_rule
-from docket_core.strikelist import Operator, Strike
+from docket_core.strikes import Operator, Strike
 
 
 @pytest.mark.parametrize(
