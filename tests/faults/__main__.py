@@ -1,4 +1,4 @@
-"""The long forms of the fault tests: `python -m tests.faults [soak | backlog | burst] [--tasks 100000] [--url URL ...]`.
+"""The long forms of the fault tests: `python -m tests.faults [soak | backlog | burst] [--tasks N] [--url URL ...]`.
 
 Run them before a release, and after a change to a backend or to the worker's life. They need some minutes on two cores,
 and exit with 0 only if what they are about holds.
@@ -17,6 +17,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from tests.support import backlog
@@ -48,9 +49,8 @@ def succeeds(name: str, running: Callable[[], Awaitable[object]]) -> bool:
 def soak_all(options: argparse.Namespace, folder: Path, tasks: int) -> int:
     failures = 0
     for url in options.url or [store.url(folder) for store in SHARED]:
-        failures += not succeeds(
-            url, lambda url=url: soak(url, folder, tasks=tasks, workers=options.workers, pause=options.pause)
-        )
+        run = partial(soak, url, folder, tasks=tasks, workers=options.workers, pause=options.pause)
+        failures += not succeeds(url, run)
         with nursery(folder) as children:
             used = children.start("tests.support.fleet:idle", url, options.idle).wait(options.idle + 30)
         failures += used >= IDLE_LIMIT
@@ -62,13 +62,13 @@ def drain_all(options: argparse.Namespace, folder: Path, tasks: int) -> int:
     patience = 60 + tasks / 100
     if options.url:
         stores = [backlog.Store(url) for url in options.url]
-        return sum(not succeeds(one.url, lambda one=one: backlog.drain(one, folder, tasks, patience)) for one in stores)
+        return sum(not succeeds(one.url, partial(backlog.drain, one, folder, tasks, patience)) for one in stores)
     failures = 0
     for kind in backlog.KINDS:
         own = folder / kind.name
         own.mkdir()
         with kind.start(own) as store:
-            failures += not succeeds(kind.name, lambda own=own, store=store: backlog.drain(store, own, tasks, patience))
+            failures += not succeeds(kind.name, partial(backlog.drain, store, own, tasks, patience))
     return failures
 
 
@@ -81,8 +81,8 @@ def burst_all(_: argparse.Namespace, __: Path, tasks: int) -> int:
     failures = 0
     for kind in KINDS:
         with kind.start() as server:
-            port = server.port
-            failures += not succeeds(kind.name, lambda kind=kind, port=port: measured(kind.url(port), port, kind.name))
+            run = partial(measured, kind.url(server.port), server.port, kind.name)
+            failures += not succeeds(kind.name, run)
     return failures
 
 

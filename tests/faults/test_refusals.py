@@ -123,11 +123,19 @@ class Limited(NamedTuple):
         return self.name
 
 
-LIMITED = [
-    Limited("memory", lambda folder, _: f"memory://{folder.name}?max_tasks=300"),
-    Limited("sqlite", lambda folder, _: f"sqlite:///{folder}/docket.db?synchronous=normal&max_size=1M"),
-    Limited("redis", lambda _, server: server.url),
-]
+def limited_memory(folder: Path, _: RedisServer) -> str:
+    return f"memory://{folder.name}?max_tasks=300"
+
+
+def limited_sqlite(folder: Path, _: RedisServer) -> str:
+    return f"sqlite:///{folder}/docket.db?synchronous=normal&max_size=1M"
+
+
+def limited_redis(_: Path, server: RedisServer) -> str:
+    return server.url
+
+
+LIMITED = [Limited("memory", limited_memory), Limited("sqlite", limited_sqlite), Limited("redis", limited_redis)]
 
 
 @pytest.mark.parametrize("store", LIMITED, ids=repr)
