@@ -119,7 +119,7 @@ class StrikeList:
         await self.send_instruction(Restore(make_strike(function, parameter, operator, value)))
 
     async def send_instruction(self, instruction: Instruction) -> None:
-        """Record an instruction for all, and follow it here at once."""
+        """Record an instruction for all, and follow it here at once; an echo of an earlier one passes soon."""
         strike = instruction.strike if isinstance(instruction, Restore) else instruction
         rule_id, data = strike.encode()
         before = self._rules.get(rule_id)

@@ -7,6 +7,8 @@ from docket_core.backend.clock import SECOND, Clock, Micros
 from docket_core.backend.kit import sleep
 
 MINUTE = timedelta(minutes=1)
+SETTLE = {"postgres": 0.02, "redis": 0.02}
+"""Real seconds for which all must be idle before a moving clock moves: news from a server is on its way for a while."""
 
 
 async def passed(clock: Clock, seconds: float) -> None:

@@ -7,12 +7,14 @@ import pytest
 from docket_core import Docket
 from docket_core.testing import AutoClock
 from tests.support.counting import CountingClock
+from tests.support.moments import SETTLE
+from tests.support.urls import Store
 
 
 @pytest.fixture
-async def auto() -> AsyncGenerator[AutoClock, None]:
+async def auto(store: Store) -> AsyncGenerator[AutoClock, None]:
     """A clock that jumps to the next thing to do."""
-    async with AutoClock() as clock:
+    async with AutoClock(settle=SETTLE.get(store.name, 0.0)) as clock:
         yield clock
 
 

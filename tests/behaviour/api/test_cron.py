@@ -9,7 +9,7 @@ from docket_core import Cron, CurrentExecution, Docket, Execution, Worker
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import sleep
 from docket_core.testing import AutoClock
-from tests.support.moments import Log
+from tests.support.moments import SETTLE, Log
 from tests.support.urls import Store
 from tests.support.workers import Signal, within
 
@@ -118,7 +118,10 @@ async def test_a_year_of_hours(store: Store, docket_url: str) -> None:
         if len(fired) == hours:
             done.give()
 
-    async with AutoClock(start) as clock, Docket("calendar", docket_url, clock=clock) as docket:
+    async with (
+        AutoClock(start, settle=SETTLE.get(store.name, 0.0)) as clock,
+        Docket("calendar", docket_url, clock=clock) as docket,
+    ):
         docket.register(hourly)
         async with Worker(docket) as worker:
             await within(worker.run_at_most({"hourly": hours}), seconds=60)

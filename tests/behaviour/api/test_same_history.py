@@ -10,8 +10,9 @@ import pytest
 from docket_core import Disposition, Docket, Execution
 from docket_core.testing import AutoClock
 from tests.support import thirty
-from tests.support.moments import passed
+from tests.support.moments import SETTLE, passed
 from tests.support.thirty import MINUTE, SECOND
+from tests.support.urls import Store
 from tests.support.workers import within, working
 
 SPAN = 2.5 * 3600
@@ -85,12 +86,12 @@ async def added(docket: Docket, history: History) -> AsyncGenerator[dict[str, Ex
     yield executions
 
 
-async def history_on(url: str) -> History:
+async def history_on(url: str, settle: float = 0.0) -> History:
     """Run everything on a store, for some hours of its time."""
     history = History()
     thirty.notes.clear()
     async with (
-        AutoClock() as clock,
+        AutoClock(settle=settle) as clock,
         Docket("history", url, clock=clock, execution_ttl=timedelta(days=1)) as docket,
         added(docket, history) as executions,
     ):
@@ -148,9 +149,9 @@ def test_there_are_thirty_tasks() -> None:
 
 
 @pytest.mark.requirement("R-084")
-async def test_the_same_as_on_memory(docket_url: str, known: dict[str, History]) -> None:
+async def test_the_same_as_on_memory(store: Store, docket_url: str, known: dict[str, History]) -> None:
     expected = await on_memory(known)
-    history = await history_on(docket_url)
+    history = await history_on(docket_url, SETTLE.get(store.name, 0.0))
     assert history.dispositions == expected.dispositions
     assert difference(history.ends, expected.ends) == {}
     assert history.notes == expected.notes

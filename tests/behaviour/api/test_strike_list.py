@@ -98,7 +98,7 @@ async def test_operators(docket: Docket, operator: str, value: object, struck: l
     dispositions = {amount: (await docket.add(send)("ann", amount)).disposition for amount in (4, 5, 6)}
     assert [amount for amount, found in dispositions.items() if found is Disposition.STRUCK] == struck
     await docket.restore(send, "amount", operator, value)
-    assert not docket.strike_list.in_effect
+    await until(lambda: not docket.strike_list.in_effect)
 
 
 @pytest.mark.requirement("R-071")

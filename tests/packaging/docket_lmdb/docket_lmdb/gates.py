@@ -68,7 +68,9 @@ class Gates:
                 found.append((request, PermitStatus.GRANTED if held is None else PermitStatus.LAPSED))
                 taken[gate.name] = taken.get(gate.name, 0) + 1
             else:
-                return [Permit(PermitStatus.DENIED, self._deny(gate, request), gate.name)] * len(requests)
+                until = self._deny(gate, request)
+                self._free_reserved(part)
+                return [Permit(PermitStatus.DENIED, until, gate.name)] * len(requests)
         part.places, part.want = {}, None
         return [Permit(status, self._take(part, request, status), request.gate.name) for request, status in found]
 
@@ -111,6 +113,12 @@ class Gates:
             if held is None or not held.live:
                 self._put(gate, want.holder, part, Held(part.serial, part.lease_until, want.bound, want.extend, True))
             self.unpark(part)
+
+    def _free_reserved(self, part: Part) -> None:
+        """A denied task holds nothing: two that were woken at two gates must not deny each other for ever."""
+        for gate, holder, held in self._of(part):
+            if held.reserved:
+                self._remove(gate, holder, part)
 
     def renewed(self, part: Part) -> None:
         """The lease was renewed: what is bound to it lasts as long."""
