@@ -8,21 +8,13 @@ from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import (
-    CancelRequested,
     Event,
-    ProgressMade,
-    StateChanged,
     StrikeEvent,
     StrikeRule,
     StrikesCaughtUp,
     Topic,
 )
-
-TOPICS: dict[type[Event], Topic] = {
-    StateChanged: Topic.STATE,
-    ProgressMade: Topic.PROGRESS,
-    CancelRequested: Topic.CANCEL,
-}
+from docket_core.backend.news import TOPIC_OF, Unread
 
 
 class Bell:
@@ -71,14 +63,11 @@ class Listener(Bell):
         self._lock = lock
         self._topics = topics
         self._keys = None if keys is None else set(keys)
-        self._unread: dict[tuple[object, ...], Event] = {}
+        self._unread = Unread()
 
     def tell(self, event: Event) -> None:
-        if TOPICS[type(event)] in self._topics and (self._keys is None or event.key in self._keys):
-            state = event.state if isinstance(event, StateChanged) else None
-            slot = (type(event), event.key, state)
-            self._unread.pop(slot, None)
-            self._unread[slot] = event
+        if TOPIC_OF[type(event)] in self._topics and (self._keys is None or event.key in self._keys):
+            self._unread.put(event)
             self.ring()
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -88,7 +77,7 @@ class Listener(Bell):
         while True:
             with self._lock:
                 if self._unread:
-                    return self._unread.pop(next(iter(self._unread)))
+                    return self._unread.pop()
                 self.event.clear()
             await self.event.wait()
 

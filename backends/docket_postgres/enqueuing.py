@@ -6,7 +6,7 @@ from typing import Any
 from docket_core.backend.clock import Micros
 from docket_core.backend.kit import refusal_of_task
 from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
-from docket_core.backend.states import State
+from docket_core.backend.states import PENDING, State
 from docket_postgres.rows import STATES, length, moment, places, portions, task_columns, waves
 from docket_postgres.settings import Settings
 
@@ -44,16 +44,32 @@ class PostgresEnqueuer:
             else:
                 answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
         for portion in portions(fitting, lambda pair: len(tasks[pair[1]].payload)):
+            firsts: dict[str, int] = {}
             for wave in waves(portion):
-                positions = [position for _, position in wave]
+                positions = [p for key, p in wave if not self._follows(tasks, answers, firsts.get(key), p, on_conflict)]
                 added = await self._add_some([tasks[p] for p in positions], places(positions), on_conflict, at_once)
                 for position, answer in zip(positions, added, strict=True):
                     answers[position] = answer
+                    firsts.setdefault(tasks[position].key, position)
         return [answer for answer in answers if answer is not None]
+
+    @staticmethod
+    def _follows(
+        tasks: Sequence[Task], answers: list[Enqueued | None], first: int | None, position: int, on_conflict: OnConflict
+    ) -> bool:
+        """Whether an earlier item of the same call answers this one: they apply at once, so its task is there."""
+        answer = None if first is None else answers[first]
+        if answer is None or answer.state not in PENDING or on_conflict is not OnConflict.KEEP:
+            return False
+        repeated = tasks[position].run == answer.run
+        answers[position] = answer._replace(status=EnqueueStatus.ACCEPTED if repeated else EnqueueStatus.EXISTS)
+        return True
 
     async def _add_some(
         self, tasks: list[Task], ranks: list[int], on_conflict: OnConflict, at_once: bool
     ) -> list[Enqueued]:
+        if not tasks:
+            return []
         rows = await self._fetch(
             self._sql,
             self._settings.docket,

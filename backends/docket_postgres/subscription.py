@@ -8,15 +8,11 @@ from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
 from docket_core.backend.model import CancelRequested, Event, Progress, ProgressMade, Record, StateChanged, Topic
+from docket_core.backend.news import TOPIC_OF, Unread, events_of
 from docket_core.backend.states import TERMINAL
 from docket_core.errors import BackendError
 from docket_postgres.rows import STATES
 
-_TOPICS: dict[type[Event], Topic] = {
-    StateChanged: Topic.STATE,
-    ProgressMade: Topic.PROGRESS,
-    CancelRequested: Topic.CANCEL,
-}
 _MANY = 10_000
 _POLL = 1.0
 
@@ -36,7 +32,7 @@ class PostgresSubscription:
         self._get = get
         self._is_listening = is_listening
         self._ring = asyncio.Event()
-        self._unread: dict[tuple[object, ...], Event] = {}
+        self._unread = Unread()
         self._look_at: set[str] = set()
         self._seen: dict[str, StateChanged] = {}
         self.started = False
@@ -58,14 +54,15 @@ class PostgresSubscription:
         if self._look_at or self._unread:
             self._ring.set()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._unread:
             await self._news()
             if self._look_at:
                 await self._look()
-            unread, self._unread = self._unread, {}
-            for event in unread.values():
-                yield event
+        return self._unread.pop()
 
     async def watch(self, keys: Sequence[str]) -> None:
         """Also tell of these keys."""
@@ -95,6 +92,10 @@ class PostgresSubscription:
         keys, self._look_at = list(self._look_at), set()
         try:
             found = await self._get(keys)
+        except asyncio.CancelledError:  # whoever reads on finds them
+            self._look_at |= set(keys)
+            self._ring.set()
+            raise
         except BackendError:  # it is away: look again later
             self._look_at |= set(keys)
             await asyncio.sleep(_POLL * random.random())
@@ -102,7 +103,7 @@ class PostgresSubscription:
             return
         for record in found:
             if record is not None:
-                for event in _events(record):
+                for event in events_of(record):
                     if not isinstance(event, StateChanged) or not self._same(event):
                         self._tell(event)
 
@@ -115,12 +116,9 @@ class PostgresSubscription:
         )
 
     def _tell(self, event: Event) -> None:
-        if _TOPICS[type(event)] not in self._topics or (isinstance(event, StateChanged) and not self._is_news(event)):
+        if TOPIC_OF[type(event)] not in self._topics or (isinstance(event, StateChanged) and not self._is_news(event)):
             return
-        state = event.state if isinstance(event, StateChanged) else None
-        slot = (type(event), event.key, state)
-        self._unread.pop(slot, None)
-        self._unread[slot] = event
+        self._unread.put(event)
 
     def _is_news(self, event: StateChanged) -> bool:
         """Whether it does not go back behind what was told of the key; a look may overtake a notification."""
@@ -148,35 +146,3 @@ def _event(kind: str, key: str, rest: list[Any]) -> Event:
         run, generation, *progress = rest
         return ProgressMade(key, run, generation, Progress(*progress))
     return CancelRequested(key, *rest)
-
-
-def _events(record: Record) -> list[Event]:
-    """What a record shows, the older part first."""
-    events: list[Event] = []
-    last, live = record.last, record.live
-    if last is not None:
-        events.append(
-            StateChanged(
-                record.key,
-                last.run,
-                last.generation,
-                last.state,
-                last.when,
-                last.worker,
-                last.started_at,
-                last.completed_at,
-                last.error,
-            )
-        )
-    if live is not None:
-        events.append(
-            StateChanged(record.key, live.run, live.generation, live.state, live.when, live.worker, live.started_at)
-        )
-        if live.progress is not None:
-            events.append(ProgressMade(record.key, live.run, live.generation, live.progress))
-        if live.cancel_requested and live.token is not None:
-            events.append(CancelRequested(record.key, live.generation, live.token))
-    hold = record.hold
-    if hold is not None and hold.cancel_requested:
-        events.append(CancelRequested(record.key, hold.generation, hold.token))
-    return events

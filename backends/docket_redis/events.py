@@ -19,6 +19,7 @@ from docket_core.backend.model import (
     StrikesReset,
     Topic,
 )
+from docket_core.backend.news import Unread
 from docket_core.errors import BackendError
 from docket_redis.client import Client
 from docket_redis.hub import Hub
@@ -65,7 +66,7 @@ class Feed:
         self._all = keys is None
         self._channels = [_TOPICS[topic] for topic in topics] if keys is None else [_SOME_KEYS]
         self._channels += [f"e:{key}" for key in dict.fromkeys(keys or ())]
-        self._unread: dict[tuple[object, ...], Event] = {}
+        self._unread = Unread()
         self._news = asyncio.Event()
 
     async def open(self) -> None:
@@ -78,22 +79,20 @@ class Feed:
     def heard(self, channel: str, data: bytes) -> None:
         if data[:1].decode(errors="replace") not in self._letters:
             return
-        event = event_of(data)
-        slot = (type(event), event.key, event.state if isinstance(event, StateChanged) else None)
-        self._unread.pop(slot, None)
-        self._unread[slot] = event
+        self._unread.put(event_of(data))
         self._news.set()
 
     def restored(self) -> None:
         """What was missed is not told: an event is a hint."""
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            await self._news.wait()
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._unread:
             self._news.clear()
-            unread, self._unread = self._unread, {}
-            for event in unread.values():
-                yield event
+            await self._news.wait()
+        return self._unread.pop()
 
     async def watch(self, keys: Sequence[str]) -> None:
         if self._all or not keys:

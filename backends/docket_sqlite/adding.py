@@ -7,9 +7,9 @@ from docket_core.backend.kit import due, refusal_of_task
 from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, StateChanged, Task
 from docket_core.backend.states import State
 from docket_core.errors import DocketError, InvalidInput
-from docket_sql.schema import BEHIND, HELD, PENDING
 from docket_sqlite import gates
 from docket_sqlite.parts import FORGET, Entry, Part, load
+from docket_sqlite.schema import BEHIND, HELD, PENDING
 from docket_sqlite.transaction import Transaction, distinct
 
 LARGEST_NUMBER = 2**63 - 1

@@ -9,10 +9,10 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.kit import recovery_delay
 from docket_core.backend.model import Claim, Claimed, Ended, StateChanged
 from docket_core.backend.states import State
-from docket_sql.schema import PENDING, RUNNING
 from docket_sqlite import gates
 from docket_sqlite.ending import end, end_lapsed, next_ending
 from docket_sqlite.parts import PART_COLUMNS, Part, load
+from docket_sqlite.schema import PENDING, RUNNING
 from docket_sqlite.transaction import Executor, Row, Transaction
 
 PORTION = 1000

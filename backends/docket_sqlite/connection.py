@@ -10,9 +10,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from docket_core.backend.url import BackendURL
 from docket_core.errors import ConfigurationError, SchemaMismatch
-from docket_sql.schema import METADATA, SCHEMA_VERSION
 from docket_sqlite import listeners
 from docket_sqlite.failures import is_busy
+from docket_sqlite.schema import METADATA, SCHEMA_VERSION
 
 OLDEST_SQLITE = (3, 35, 0)
 WAL_PAGES = 2000

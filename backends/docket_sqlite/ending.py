@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import CancelReply, CancelRequested, Ended, StateChanged
 from docket_core.backend.states import State
-from docket_sql.schema import BEHIND, PENDING, STAGE_OF_END
 from docket_sqlite import gates
 from docket_sqlite.parts import FORGET, PART_COLUMNS, Entry, Part, findable, load, storable
+from docket_sqlite.schema import BEHIND, PENDING, STAGE_OF_END
 from docket_sqlite.transaction import Executor, Row, Transaction, distinct
 
 END = """

@@ -10,12 +10,12 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.model import FunctionCounts, Page, Record, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.errors import BackendUnavailable
-from docket_sql.rows import RECORD_COLUMNS, records
-from docket_sql.schema import BEHIND, HELD, PARKED, PENDING, RUNNING, STAGE_OF_END
 from docket_sqlite.connection import File
 from docket_sqlite.failures import is_missing_table, translate
 from docket_sqlite.lane import Job, Outcome
 from docket_sqlite.parts import findable
+from docket_sqlite.rows import RECORD_COLUMNS, records
+from docket_sqlite.schema import BEHIND, HELD, PARKED, PENDING, RUNNING, STAGE_OF_END
 from docket_sqlite.transaction import Executor, OwnConnection
 
 _COLUMNS = ", ".join(f"task.{name}" for name in RECORD_COLUMNS)

@@ -5,16 +5,12 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from docket_core.backend.model import CancelRequested, Event, ProgressMade, Record, StateChanged, Topic
+from docket_core.backend.model import Event, ProgressMade, Record, StateChanged, Topic
+from docket_core.backend.news import TOPIC_OF, Unread, events_of
 from docket_core.backend.states import State
 
 MOST_REMEMBERED = 10_000
 """Keys of which a subscription to all keys remembers what it has told."""
-_TOPICS: dict[type[Event], Topic] = {
-    StateChanged: Topic.STATE,
-    ProgressMade: Topic.PROGRESS,
-    CancelRequested: Topic.CANCEL,
-}
 _PENDING = (State.SCHEDULED, State.QUEUED)
 
 
@@ -42,7 +38,7 @@ class Subscription:
         self.keys: set[str] | None = None if keys is None else set(keys)
         self._look = look
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._unread: dict[tuple[object, ...], Event] = {}
+        self._unread = Unread()
         self._bell = asyncio.Event()
         self._closed = False
 
@@ -55,7 +51,7 @@ class Subscription:
                 raise StopAsyncIteration
             self._bell.clear()
             await self._bell.wait()
-        return self._unread.pop(next(iter(self._unread)))
+        return self._unread.pop()
 
     async def watch(self, keys: Sequence[str]) -> None:
         if self.keys is not None:
@@ -93,7 +89,7 @@ class Subscription:
         if number < known.number:
             return
         known.number = number
-        for event in _events_of(record):
+        for event in events_of(record) if record is not None else ():
             kind = _kind(event)
             told = known.told.get(kind)
             known.told[kind] = event
@@ -111,10 +107,8 @@ class Subscription:
         return known
 
     def _tell(self, event: Event) -> None:
-        if _TOPICS[type(event)] in self._topics:
-            slot = (type(event), event.key, event.state if isinstance(event, StateChanged) else None)
-            self._unread.pop(slot, None)
-            self._unread[slot] = event
+        if TOPIC_OF[type(event)] in self._topics:
+            self._unread.put(event)
             self._bell.set()
 
 
@@ -122,7 +116,7 @@ def _kind(event: Event) -> str:
     """Of each kind one event, the newest, tells all."""
     if isinstance(event, StateChanged):
         return "live" if event.completed_at is None else "last"
-    return "progress" if isinstance(event, ProgressMade) else "cancel"
+    return "progress" if isinstance(event, ProgressMade) else f"cancel {event.token}"
 
 
 def _is_same(told: Event | None, seen: Event) -> bool:
@@ -130,33 +124,3 @@ def _is_same(told: Event | None, seen: Event) -> bool:
     if isinstance(told, StateChanged) and isinstance(seen, StateChanged) and {told.state, seen.state} <= {*_PENDING}:
         return told._replace(state=seen.state) == seen
     return told == seen
-
-
-def _events_of(record: Record | None) -> list[Event]:
-    """The events that led to this record, as far as it shows them."""
-    events: list[Event] = []
-    if record is None:
-        return events
-    key, live, last, hold = record
-    if last is not None:
-        events.append(
-            StateChanged(
-                key,
-                last.run,
-                last.generation,
-                last.state,
-                last.when,
-                last.worker,
-                last.started_at,
-                last.completed_at,
-                last.error,
-            )
-        )
-    if live is not None:
-        events.append(StateChanged(key, live.run, live.generation, live.state, live.when, live.worker, live.started_at))
-        if live.progress is not None:
-            events.append(ProgressMade(key, live.run, live.generation, live.progress))
-    for part in (live, hold):
-        if part is not None and part.cancel_requested and part.token is not None:
-            return [*events, CancelRequested(key, part.generation, part.token)]
-    return events

@@ -32,7 +32,8 @@ class Capabilities:
     distributed: bool
     """Several processes can open the same store."""
     push: bool
-    """`wait` and `subscribe` are woken by the store; without it they are served by polling."""
+    """`wait` and `subscribe` are woken by the store; without it they are served by polling, and `wait` may sleep on
+    until its end."""
     transactional: bool
     """`join` puts tasks into a transaction of the caller's own."""
     time_resolution: int = 1

@@ -10,8 +10,9 @@ Rules for all operations
   order. An empty batch does no I/O.
 - Bounded work: no call stalls the store for other clients; promote, sweep, clear and prune work in portions.
 - Time is the store's. A moment in the past is due now.
-- An instance belongs to one event loop, and its operations may be called concurrently on it. Cancelling a
-  caller of anything but `wait` must lose nothing: what was begun is finished.
+- An instance belongs to one event loop, and its operations may be called concurrently on it. Other instances
+  on the store may be in other threads and processes. Cancelling a caller of anything but `wait` must lose
+  nothing: what was begun is finished.
 - What retention has released is absent to readers, adds and acks, whether it has been pruned or not.
 """
 
@@ -151,7 +152,8 @@ class Backend(Enqueuer, Protocol):
         """Sleep until there may be something to claim.
 
         Ends when something for these functions was pushed after `since` was made, at `until` (store time), or after
-        two seconds, whichever is first. A hint: it may end early. It may be cancelled at any time.
+        two seconds, whichever is first. Pushed is what became pending, or will be due, a parked task's permit that was
+        freed, and what a hold held up. A hint: it may end early. It may be cancelled at any time.
         """
         ...
 
@@ -205,11 +207,13 @@ class Backend(Enqueuer, Protocol):
           parked task; else GRANTED if the gate has more free permits than tasks parked in front (of those with an
           earlier place); LAPSED instead if the holder's own had expired; else DENIED.
         - The newest request's limit is the gate's.
-        - A permit that a claim took for a parked task is not extended by a denial: it lives with the lease.
+        - A bound permit, and one that a claim took for a parked task, is not extended by a denial: it lives with the
+          lease. Who takes the task over has the latter no more.
         - An expired permit counts for nothing; it is remembered as LAPSED while its run is live.
         - A denied group holds nothing: the permit that the claim had taken for a parked task is free again at once, so
           that two tasks woken at two gates never deny each other for ever.
-        - A granted group gives up the places in gates that its task had: its body runs now.
+        - A granted group gives up the places in gates that its task had: its body runs now. Until then a release parks
+          it again where it was.
         """
         ...
 

@@ -13,6 +13,7 @@ from docket_core.conformance.test_isolation import TestIsolation
 from docket_core.conformance.test_leases import TestLeases
 from docket_core.conformance.test_parking import TestParking
 from docket_core.conformance.test_permits import TestDebouncing, TestPermits
+from docket_core.conformance.test_places import TestPlaces
 from docket_core.conformance.test_progress import TestProgress
 from docket_core.conformance.test_records import TestRecords
 from docket_core.conformance.test_recovery import TestPoison, TestRecovery
@@ -40,6 +41,7 @@ __all__ = [
     "TestLeases",
     "TestParking",
     "TestPermits",
+    "TestPlaces",
     "TestPoison",
     "TestProgress",
     "TestPrune",

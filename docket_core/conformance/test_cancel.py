@@ -174,3 +174,11 @@ class TestCancel(Requirements):
             assert (key in claims) is (answer is CancelReply.REQUESTED)
             if key in claims:
                 assert list(await other.renew([claims[key]], LEASE)) == [Renewal.CANCEL]
+
+    async def test_a_lapsed_hold_is_asked_no_more(self, subject: Subject) -> None:
+        """A hold whose lease has run out is gone, whether a claim has come by or not."""
+        await subject.running()
+        await subject.replace("key")
+        assert list(await subject.backend.cancel(["key"])) == [CancelReply.CANCELLED]
+        await subject.advance(LEASE)
+        assert list(await subject.backend.cancel(["key"])) == [CancelReply.GONE]

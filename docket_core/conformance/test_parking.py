@@ -107,29 +107,6 @@ class TestParking(Requirements):
         assert (denied.status, denied.gate) == (PermitStatus.DENIED, other.name)
         assert (await subject.acquire(slot(second, ONE), slot(second, other))).status is PermitStatus.GRANTED
 
-    async def test_freed_before_it_parks(self, subject: Subject) -> None:
-        """Between a denial and the park the gate may have become free, and forgotten: who parks is woken at once."""
-        holder, late = await subject.running("holder"), await subject.running("late")
-        await subject.acquire(slot(holder, ONE))
-        request = slot(late, ONE)
-        assert (await subject.acquire(request)).status is PermitStatus.DENIED
-        await subject.end(holder)
-        assert await subject.ack(Ack.park(late, request)) is Acked.ACKED
-        assert (await subject.acquire(slot(await subject.take("late"), ONE))).status is PermitStatus.GRANTED
-
-    async def test_takeover_takes_no_permit(self, subject: Subject) -> None:
-        """Who takes a woken task over from a dead worker has its permit no more: another may have taken it."""
-        holder = await subject.running("holder")
-        await subject.acquire(slot(holder, ONE))
-        await subject.parked("parked", ONE)
-        await subject.end(holder)
-        await subject.take("parked")
-        newcomer = await subject.running("newcomer", lease=10 * LEASE)
-        await subject.advance(LEASE)
-        assert (await subject.acquire(slot(newcomer, ONE))).status is PermitStatus.GRANTED
-        again = await subject.take("parked")
-        assert (await subject.acquire(slot(again, ONE))).status is PermitStatus.DENIED
-
     async def test_ended_unrun_gives_the_permit_back(self, subject: Subject) -> None:
         """What a claim took for a parked task is freed by every verdict."""
         for key in ("complete", "retry"):

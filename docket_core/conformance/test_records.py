@@ -153,6 +153,15 @@ class TestRecords(Requirements):
             "g": FunctionCounts("g", queued=1),
         }
 
+    async def test_a_lapsed_hold_is_counted_no_more(self, subject: Subject) -> None:
+        """Exactly: a hold counts as running until its lease's end, and the newer task all the time."""
+        await subject.running()
+        await subject.replace("key", "newer")
+        rows = [FunctionCounts("newer", queued=1), FunctionCounts("work", running=1)]
+        assert sorted(await subject.backend.counts()) == rows
+        await subject.advance(LEASE)
+        assert list(await subject.backend.counts()) == rows[:1]
+
     async def test_counts_forget_what_has_ended(self, subject: Subject) -> None:
         """For each function that has any."""
         await subject.end(await subject.running())

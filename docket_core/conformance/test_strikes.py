@@ -26,6 +26,16 @@ class TestStrikes(Requirements):
         assert seen == [told("a", b"1"), told("b", b"\x00\xff"), StrikesCaughtUp(), told("c", b"3"), told("a", None)]
         assert [type(event) for event in seen].count(StrikesCaughtUp) == 1
 
+    async def test_changes_of_a_rule_in_force_are_told(self, subject: Subject) -> None:
+        """Every change in order: also one of a rule that is in force already."""
+        await subject.backend.strike("a", b"1")
+        async with subject.striking() as reader:
+            await reader.until(caught_up)
+            for instruction in (b"2", b"3", None):
+                await subject.backend.strike("a", instruction)
+            seen = await reader.until(lambda seen: seen[-1] == told("a", None))
+        assert seen[2:] == [told("a", b"2"), told("a", b"3"), told("a", None)]
+
     async def test_newest_of_a_rule_counts(self, subject: Subject) -> None:
         """The newest per rule kept: the log is what is in force, not what ever was."""
         for number in range(20):

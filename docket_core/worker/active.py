@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from docket_core.backend.clock import SECOND
 from docket_core.backend.model import Ack, Claim
 from docket_core.functions import TaskFunction
 from docket_core.logs import get_logger
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 logger = get_logger("docket_core.worker")
 
+TRUSTED = 2
+"""A task that was granted more often than this without an end may be what ends its workers: it is run alone, so that
+its neighbours are not lost with it again and again, until they are given up in its place."""
+
 
 class ActiveRuns:
     """Starts runs, stops them, and hands each one's verdict over, whatever becomes of it.
@@ -28,6 +34,7 @@ class ActiveRuns:
         find: the function to run for a claim; raises LookupError if there is none.
         acker, leases: told of each run.
         freed: called when a slot is free.
+        max_deliveries: how often a task may be granted.
     """
 
     def __init__(
@@ -38,6 +45,7 @@ class ActiveRuns:
         acker: Acker,
         leases: LeaseKeeper,
         freed: Callable[[], None],
+        max_deliveries: int | None,
     ) -> None:
         self._docket = docket
         self._runner = runner
@@ -46,6 +54,9 @@ class ActiveRuns:
         self._leases = leases
         self._freed = freed
         self._runs: dict[int, Run] = {}
+        self._trusted = TRUSTED if max_deliveries is None else max(1, min(TRUSTED, max_deliveries - 1))
+        self._suspect: Run | None = None
+        self._alone = asyncio.Event()
         self.busy = 0
         """How many run now; one whose verdict waits for the store's answer does not."""
 
@@ -53,13 +64,24 @@ class ActiveRuns:
         return len(self._runs)
 
     def begin(self, claim: Claim, confirmed_until: float) -> None:
-        """Start to run a claim."""
+        """Start to run a claim; a suspect waits until it is alone, and a second one is given back."""
+        suspect = claim.delivery > self._trusted
+        if suspect and self._suspect is not None:
+            self.give_back(claim)
+            return
         run = Run(self._docket, claim, confirmed_until)
         self._runs[claim.token] = run
         self.busy += 1
         self._leases.hold(run)
-        run.task = asyncio.create_task(self._verdict_of(run))
+        if suspect:
+            self._suspect = run
+        run.task = asyncio.create_task(self._verdict_alone(run) if suspect else self._verdict_of(run))
         run.task.add_done_callback(partial(self._ended, run))
+
+    @property
+    def has_suspect(self) -> bool:
+        """Whether a task is here that may be the one that kills workers: then nothing else is to be started."""
+        return self._suspect is not None
 
     def give_back(self, claim: Claim) -> None:
         """Release a claim that came too late to be run."""
@@ -80,12 +102,30 @@ class ActiveRuns:
         """The store has answered this run's verdict."""
         self._runs.pop(run.claim.token, None)
         self._leases.drop(run)
+        if self._suspect is not None and len(self._runs) == 1:
+            self._alone.set()
 
     async def settled(self) -> None:
         """Return once everything has ended and been answered."""
         while self.busy:  # a task that is done still counts until its verdict has been handed over
             await asyncio.wait([run.task for run in self._runs.values() if run.task is not None])
         await self._acker.settled()
+
+    async def _verdict_alone(self, run: Run) -> Ack:
+        """Run a suspect once everything else here has ended, or has had a lease's time to: whatever it does to the
+        process then happens to nothing else."""
+        self._alone.clear()
+        lease = (run.claim.lease_until - run.claim.claimed_at) / SECOND
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(lease):
+                    while len(self._runs) > 1:
+                        self._alone.clear()
+                        await self._alone.wait()
+                    await self._acker.settled()
+        except asyncio.CancelledError:
+            return _given_up(run)
+        return await self._verdict_of(run)
 
     async def _verdict_of(self, run: Run) -> Ack:
         claim = run.claim
@@ -105,6 +145,8 @@ class ActiveRuns:
     def _ended(self, run: Run, task: "asyncio.Task[Ack]") -> None:
         """A callback of the task and not its last line, since one cancelled before its first step has none."""
         self.busy -= 1
+        if run is self._suspect:
+            self._suspect = None
         self._acker.put(run, _given_up(run) if task.cancelled() else task.result())
         self._freed()
 

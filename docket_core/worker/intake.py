@@ -10,7 +10,7 @@ from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff, sleep
 from docket_core.backend.model import Claimed
 from docket_core.backend.states import State
-from docket_core.errors import BackendUnavailable, Overloaded
+from docket_core.errors import BackendError
 from docket_core.logs import get_logger
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Intake:
             self._nudged.clear()
             try:
                 claimed = await self._claim_some(room)
-            except (BackendUnavailable, Overloaded) as error:
+            except BackendError as error:  # whatever stands in the way of a claim: it may be put right
                 failures += 1
                 await self._pause(failures, error)
                 continue
@@ -113,7 +113,7 @@ class Intake:
         """What a claim brought whose caller was cancelled meanwhile; a store that does not answer brings nothing."""
         if self._claim is None:
             return None
-        with suppress(BackendUnavailable, Overloaded, TimeoutError):
+        with suppress(BackendError, TimeoutError):
             claimed = await asyncio.wait_for(asyncio.shield(self._claim), LATE)
             self._claim = None
             return claimed
@@ -163,7 +163,7 @@ class Intake:
             wait.cancel()
             self._wait = None
         if not wait.cancelled() and (error := wait.exception()) is not None:
-            if not isinstance(error, BackendUnavailable | Overloaded):
+            if not isinstance(error, BackendError):
                 raise error
             await self._pause(1, error)
 

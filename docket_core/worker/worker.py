@@ -249,6 +249,8 @@ class Worker:
         acker = self._acker
         if acker is None or acker.unacked >= max(UNACKED, self.concurrency):
             return 0
+        if self._active is not None and self._active.has_suspect:
+            return 0
         return self.concurrency - self._busy
 
     @property
@@ -307,7 +309,9 @@ class Worker:
     def _start(self, stack: AsyncExitStack, intake: Intake) -> ActiveRuns:
         acker = self._acker = Acker(self.backend, self.clock, self.longest_pause, self._acked)
         leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_held)
-        active = self._active = ActiveRuns(self.docket, self._runner, self._function_for, acker, leases, intake.nudge)
+        active = self._active = ActiveRuns(
+            self.docket, self._runner, self._function_for, acker, leases, intake.nudge, self.max_deliveries
+        )
         services = self._services
         stack.push_async_callback(self._retire)
         stack.push_async_callback(leases.close)

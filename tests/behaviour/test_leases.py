@@ -272,3 +272,32 @@ async def test_who_waits_for_a_replaced_run_is_told_though_its_holder_is_dead(
 async def ended(execution: Execution) -> bool:
     await execution.sync()
     return execution.state is ExecutionState.COMPLETED
+
+
+async def test_case_06_a_suspect_is_run_alone_and_one_at_a_time(timed: Docket, clock: ManualClock) -> None:
+    """What was lost twice may be what ends its workers: its neighbours must not be lost with it once more."""
+    beside: list[int] = []
+    running: set[str] = set()
+
+    async def watched(name: str) -> None:
+        running.add(name)
+        beside.append(len(running))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        running.discard(name)
+
+    for number in range(3):
+        await timed.add(watched, key=f"suspect {number}")(f"suspect {number}")
+    for delivery in (1, 2):
+        claimed = await timed.backend.claim(f"dies {delivery}", timed.functions.names, 10, 1_000_000, 5)
+        assert [claim.delivery for claim in claimed.claims] == [delivery] * 3
+        clock.advance(timedelta(minutes=2))
+    suspects = [await timed.get_execution(f"suspect {number}") for number in range(3)]
+    healthy = [await timed.add(watched, key=f"healthy {number}")(f"healthy {number}") for number in range(3)]
+    await work_off(timed, concurrency=10)
+    assert len(beside) == 6
+    assert beside.count(1) >= 4  # three suspects, and the first of the healthy ones
+    for execution in (*suspects, *healthy):
+        assert execution is not None
+        await execution.sync()
+        assert execution.state is ExecutionState.COMPLETED

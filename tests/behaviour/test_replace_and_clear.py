@@ -1,6 +1,7 @@
 """Cases 14 to 16: one key through replace and clear, and many who want it."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -134,8 +135,9 @@ async def test_case_16_adders_that_race_with_the_run_run_it_once_each_time(docke
     async with working(docket):
         for number in range(10):
             answers = await asyncio.gather(*(other.add(note, key="once")(str(number)) for _ in range(8)))
-            for execution in answers:
-                assert await within(execution.get_result()) == str(number)
             accepted = sum(execution.disposition is Disposition.SCHEDULED for execution in answers)
+            for execution in answers:
+                with suppress(*([ExecutionSuperseded] if accepted > 1 else [])):  # one ended before another add came
+                    assert await within(execution.get_result()) == str(number)
+            await until_async(lambda: settled(docket))
             assert ran.count(str(number)) == accepted
-        await until_async(lambda: settled(docket))

@@ -244,7 +244,7 @@ async def test_case_28_starting_and_ending_again_and_again_leaves_nothing(docket
     assert await docket.workers() == []
 
 
-CYCLES = int(os.environ.get("DOCKET_TEST_CYCLES", "60"))
+CYCLES = int(os.environ.get("DOCKET_TEST_CYCLES", "250"))
 """A thousand in the long form."""
 
 

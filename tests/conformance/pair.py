@@ -172,7 +172,7 @@ def _comparable(told: Any) -> object:
         return _fields(told._replace(error=error), LEFT_OPEN | OF_A_RUN_THAT_MAY_NOT_HAVE_BEEN)
     if told == Progress():
         return None
-    if isinstance(told, tuple) and hasattr(told, "_fields"):
+    if hasattr(told, "_fields"):
         return _fields(told, LEFT_OPEN)
     if isinstance(told, list | tuple):
         return [_comparable(item) for item in cast("Sequence[object]", told)]

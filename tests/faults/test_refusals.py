@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -13,11 +14,11 @@ import pytest
 
 from docket_core import Docket
 from docket_core.codec import JsonCodec
-from docket_core.errors import BackendError, BackendUnavailable, Overloaded
+from docket_core.errors import BackendError, BackendUnavailable, Overloaded, SchemaMismatch
 from tests.support.servers.postgres import PostgresServer, run_sql
 from tests.support.servers.redis import RedisServer
 from tests.support.troubled import Troubled, kind_of, troubled
-from tests.support.workers import until_async, within, work_off, working
+from tests.support.workers import until, until_async, within, work_off, working
 
 QUICK = {"redelivery_timeout": timedelta(seconds=2), "reconnection_delay": timedelta(milliseconds=300)}
 REDIS = {
@@ -36,6 +37,7 @@ POSTGRES = {
     "57P03": BackendUnavailable,  # starting up
     "53100": Overloaded,  # disk full
     "53200": Overloaded,  # out of memory
+    "42501": SchemaMismatch,  # rights that were taken away
 }
 
 
@@ -72,21 +74,26 @@ async def before_redis(redis: RedisServer) -> AsyncIterator[Troubled]:
 Switch = Callable[[], Awaitable[object]]
 
 
-async def goes_on_after(docket: Docket, refuse: Switch, heal: Switch, error: type[BackendError]) -> None:
+async def goes_on_after(
+    docket: Docket, refuse: Switch, heal: Switch, error: type[BackendError], log: pytest.LogCaptureFixture
+) -> None:
     """A worker under which the store begins to refuse, and stops to."""
     async with working(docket, **QUICK):
         assert await within((await docket.add(note, key="before")("before")).get_result()) == "before"
+        due = await docket.add(note, key="due", when=datetime.now(UTC) + timedelta(seconds=0.3))("due")
         await refuse()
-        for number in range(3):
+        try:
             with pytest.raises(error):
                 await docket.add(note, key="refused")("refused")
-            await asyncio.sleep(0.1 * number)  # long enough for the worker to notice
-        await heal()
+            await until(lambda: "cannot be claimed from" in log.text)
+        finally:
+            await heal()
         assert await within((await docket.add(note, key="after")("after")).get_result(), 5) == "after"
+        assert await within(due.get_result(), 5) == "due"
 
 
 @pytest.mark.parametrize("words", REDIS)
-async def test_case_21_redis_refuses(before_redis: Troubled, words: str) -> None:
+async def test_case_21_redis_refuses(before_redis: Troubled, words: str, caplog: pytest.LogCaptureFixture) -> None:
     proxy = before_redis.proxy
 
     def say(answer: bytes | None) -> Switch:
@@ -96,11 +103,11 @@ async def test_case_21_redis_refuses(before_redis: Troubled, words: str) -> None
         return said
 
     async with opened(before_redis.url) as docket:
-        await goes_on_after(docket, say(f"{words}\r\n".encode()), say(None), REDIS[words])
+        await goes_on_after(docket, say(f"{words}\r\n".encode()), say(None), REDIS[words], caplog)
 
 
 @pytest.mark.parametrize("state", POSTGRES)
-async def test_case_21_postgres_refuses(postgres: PostgresServer, state: str) -> None:
+async def test_case_21_postgres_refuses(postgres: PostgresServer, state: str, caplog: pytest.LogCaptureFixture) -> None:
     def sql(*statements: str) -> Switch:
         return lambda: run_sql(postgres.url(), *statements)
 
@@ -110,7 +117,24 @@ async def test_case_21_postgres_refuses(postgres: PostgresServer, state: str) ->
         "create trigger refuse before insert or update or delete on docket.task execute function refuse()",
     )
     async with opened(postgres.url()) as docket:
-        await goes_on_after(docket, refuse, sql("drop trigger refuse on docket.task"), POSTGRES[state])
+        await goes_on_after(docket, refuse, sql("drop trigger refuse on docket.task"), POSTGRES[state], caplog)
+
+
+async def test_case_21_a_file_that_somebody_keeps_locked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "docket.db"
+    other = sqlite3.connect(path, isolation_level=None)
+
+    def say(statement: str) -> Switch:
+        async def said() -> None:
+            other.execute(statement)
+
+        return said
+
+    try:
+        async with opened(f"sqlite:///{path}?busy_timeout=50") as docket:
+            await goes_on_after(docket, say("BEGIN IMMEDIATE"), say("ROLLBACK"), BackendUnavailable, caplog)
+    finally:
+        other.close()
 
 
 class Limited(NamedTuple):
@@ -123,11 +147,19 @@ class Limited(NamedTuple):
         return self.name
 
 
-LIMITED = [
-    Limited("memory", lambda folder, _: f"memory://{folder.name}?max_tasks=300"),
-    Limited("sqlite", lambda folder, _: f"sqlite:///{folder}/docket.db?synchronous=normal&max_size=1M"),
-    Limited("redis", lambda _, server: server.url),
-]
+def limited_memory(folder: Path, _: RedisServer) -> str:
+    return f"memory://{folder.name}?max_tasks=300"
+
+
+def limited_sqlite(folder: Path, _: RedisServer) -> str:
+    return f"sqlite:///{folder}/docket.db?synchronous=normal&max_size=1M"
+
+
+def limited_redis(_: Path, server: RedisServer) -> str:
+    return server.url
+
+
+LIMITED = [Limited("memory", limited_memory), Limited("sqlite", limited_sqlite), Limited("redis", limited_redis)]
 
 
 @pytest.mark.parametrize("store", LIMITED, ids=repr)

@@ -64,7 +64,7 @@ def test_it_runs_a_task_and_loads_no_driver_of_another_store(installed: Installe
     assert f"docket_{scheme}" in loaded
     assert not loaded & {"redis", "asyncpg", "fakeredis", "pytest", "hypothesis"}
     if scheme == "memory":
-        assert not loaded & {"docket_sqlite", "docket_sql", "aiosqlite", "sqlalchemy"}
+        assert not loaded & {"docket_sqlite", "aiosqlite", "sqlalchemy"}
 
 
 def test_no_extra_was_needed(installed: Installed) -> None:

@@ -1,5 +1,6 @@
 """A third party's backend: a distribution of its own, written from docs/writing-a-backend.md, beside our wheel."""
 
+import ast
 import json
 import os
 import re
@@ -85,6 +86,25 @@ def beside(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     plugin = wheel_of(PLUGIN, tmp_path_factory.mktemp("plugin"))
     pip(made.python, f"docket-core[conformance] @ {built.wheel.as_uri()}", plugin)
     return made
+
+
+def imported_from(path: Path) -> set[str]:
+    """The modules that a file imports something from."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+    return found
+
+
+def test_it_stands_on_what_is_public() -> None:
+    """`docket_core.backend` and `docket_core.errors`, its driver, itself, and nothing else but Python."""
+    modules = set[str]().union(*(imported_from(path) for path in PLUGIN.rglob("*.py")))
+    others = {module for module in modules if module.partition(".")[0] not in sys.stdlib_module_names}
+    public = {module for module in others if re.match(r"docket_core\.(backend|errors)\b", module)}
+    assert {module.partition(".")[0] for module in others - public} == {"lmdb", "docket_lmdb"}
 
 
 def test_it_is_chosen_by_its_scheme_and_brings_its_driver(beside: Installed) -> None:

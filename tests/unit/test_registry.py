@@ -194,4 +194,4 @@ print(json.dumps([name.partition(".")[0] for name in sys.modules]))
     loaded = set(json.loads(done.stdout))
     assert "docket_memory" in loaded
     others = {point.value.partition(".")[0] for point in installed_schemes().values()} - {"docket_memory"}
-    assert not loaded & (others | {"docket_sql", "redis", "asyncpg", "aiosqlite", "sqlalchemy", "fakeredis"})
+    assert not loaded & (others | {"redis", "asyncpg", "aiosqlite", "sqlalchemy", "fakeredis"})

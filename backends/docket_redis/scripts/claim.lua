@@ -36,31 +36,28 @@ end
 end_lapsed(50, ended)
 settle()
 
--- Functions that have something to do now, beginning with another one each time. Others cost nothing, however many.
-local asked, fns = {}, {}
+-- Functions that have something to do now, the one that waits longest first, and of equal ones another one each time.
+-- Others cost nothing, however many.
+local asked, ready = {}, {}
 if any then
-  local ready = call('ZCOUNT', P..'nx', '-inf', NOW)
-  if ready > 0 then
-    local start = last_token() % ready
-    fns = call('ZRANGEBYSCORE', P..'nx', '-inf', NOW, 'LIMIT', int(start), 256)
-    if #fns < 256 and start > 0 then
-      for _, fn in ipairs(call('ZRANGEBYSCORE', P..'nx', '-inf', NOW, 'LIMIT', 0, int(math.min(start, 256 - #fns)))) do
-        fns[#fns + 1] = fn
-      end
-    end
-  end
+  local scored = call('ZRANGEBYSCORE', P..'nx', '-inf', NOW, 'WITHSCORES', 'LIMIT', 0, 256)
+  for i = 1, #scored, 2 do ready[#ready + 1] = {scored[i], tonumber(scored[i + 1])} end
 else
-  local ready = {}
   for from = 8, #A, 1000 do
     local names = {}
     for i = from, math.min(from + 999, #A) do names[#names + 1] = A[i]; asked[A[i]] = true end
     local scores = call('ZMSCORE', P..'nx', unpack(names))
     for i = 1, #names do
-      if scores[i] and tonumber(scores[i]) <= now then ready[#ready + 1] = names[i] end
+      if scores[i] and tonumber(scores[i]) <= now then ready[#ready + 1] = {names[i], tonumber(scores[i])} end
     end
   end
-  local start = #ready > 0 and last_token() % #ready or 0
-  for i = 1, #ready do fns[i] = ready[(i + start - 1) % #ready + 1] end
+end
+local fns = {}
+if #ready > 0 then
+  local turn = last_token() % #ready
+  for i, one in ipairs(ready) do one[3] = (i + turn) % #ready end
+  table.sort(ready, function(a, b) return a[2] < b[2] or (a[2] == b[2] and a[3] < b[3]) end)
+  for i, one in ipairs(ready) do fns[i] = one[1] end
 end
 for _, fn in ipairs(fns) do touched[fn] = true end
 

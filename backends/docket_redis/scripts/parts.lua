@@ -52,16 +52,15 @@ local function settle()
   if high then call('HSET', P..'m', 'tok', int(high), 'v', '1') end
   for fn in pairs(touched) do
     local ready, earliest = P..'q:'..fn, nil
-    if call('XLEN', ready) > 0 then earliest = 0
+    local first = call('XRANGE', ready, '-', '+', 'COUNT', 1)[1]
+    if first then earliest = math.min(now, tonumber(string.match(first[1], '%d+'))) -- entries are named by tokens, so by time
     else
       call('DEL', ready)
-      if call('EXISTS', P..'b:'..fn) == 1 then earliest = 0
-      else
-        for _, kind in ipairs({'s:', 'l:', 'pw:'}) do
-          local first = head(P..kind..fn)
-          if first and (not earliest or first < earliest) then earliest = first end
-        end
-      end
+    end
+    if call('EXISTS', P..'b:'..fn) == 1 then earliest = 0 end
+    for _, kind in ipairs(earliest and {} or {'s:', 'l:', 'pw:'}) do
+      local score = head(P..kind..fn)
+      if score and (not earliest or score < earliest) then earliest = score end
     end
     local before = tonumber(call('ZSCORE', P..'nx', fn) or NEVER + NEVER)
     if not earliest then call('ZREM', P..'nx', fn)

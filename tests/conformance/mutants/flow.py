@@ -168,7 +168,7 @@ FLOW = (
     ),
     Mutant(WakesWithoutPermit, ("TestParking.test_permit_is_taken_by_the_claim",)),
     Mutant(FreesAHoldsPermits, ("TestPermits.test_hold_keeps_its_permits",)),
-    Mutant(ParksBeforeNothing, ("TestParking.test_freed_before_it_parks",)),
-    Mutant(ReservesAtTakeover, ("TestParking.test_takeover_takes_no_permit",)),
+    Mutant(ParksBeforeNothing, ("TestPlaces.test_freed_before_it_parks",)),
+    Mutant(ReservesAtTakeover, ("TestPlaces.test_takeover_takes_no_permit",)),
     Mutant(ExtendsAll, ("TestDebouncing.test_what_lives_with_a_lease_is_not_pushed",)),
 )

@@ -1,4 +1,4 @@
-"""The tables of docket-core in a SQL database, for any dialect of SQLAlchemy.
+"""The tables of docket-core in a SQLite file.
 
 One row of `docket_tasks` is one part of a record: its `stage` says which. A key has at most one row in
 `LIVE_STAGES`, one in `ENDED_STAGES` and one that is HELD. A row goes through its stages in place: a payload is written
