@@ -23,7 +23,9 @@ Answer = TypeVar("Answer")
 LEASE = timedelta(seconds=2)
 RECOVERY = 5.0
 """Seconds from a healed way to the store until tasks start again."""
+FAR = datetime(9999, 1, 1, tzinfo=UTC)
 starts: Counter[str] = Counter()
+cancelled: list[str] = []
 
 
 async def note(key: str) -> str:
@@ -34,7 +36,11 @@ async def note(key: str) -> str:
 
 async def hold(signal: str) -> str:
     starts[signal] += 1
-    await SIGNALS[signal].seen()
+    try:
+        await SIGNALS[signal].seen()
+    except asyncio.CancelledError:
+        cancelled.append(signal)
+        raise
     return signal
 
 
@@ -57,6 +63,7 @@ async def store(started: tuple[Kind, RedisServer | PostgresServer]) -> AsyncIter
 @pytest.fixture
 async def docket(store: Troubled) -> AsyncIterator[Docket]:
     starts.clear()
+    cancelled.clear()
     async with opened(store.url, f"outage-{uuid4().hex}") as made:
         yield made
 
@@ -187,6 +194,39 @@ def everything(docket: Docket) -> list[Callable[[], Awaitable[Any]]]:
         docket.clear,
         lambda: docket.strike(note, "key", "==", "struck"),
     ]
+
+
+async def test_case_21_a_run_whose_lease_cannot_be_renewed_ends_before_another_begins(
+    docket: Docket, store: Troubled
+) -> None:
+    lease = timedelta(seconds=1)
+    async with working(docket, redelivery_timeout=lease):
+        SIGNALS["held"] = Signal()
+        execution = await docket.add(hold, key="held")("held")
+        await until(lambda: starts["held"] == 1)
+        store.proxy.pause()
+        paused = time.monotonic()
+        await until(lambda: bool(cancelled))
+        assert time.monotonic() - paused < lease.total_seconds() + 1
+        async with opened(store.straight, docket.name) as other, working(other, redelivery_timeout=lease):
+            await until(lambda: starts["held"] == 2, lease.total_seconds() + 2)
+            store.proxy.go_on()
+            SIGNALS["held"].give()
+            assert await within(execution.get_result()) == "held"
+    assert starts["held"] == 2
+    assert cancelled == ["held"]
+
+
+async def test_case_21_leaving_a_store_that_answers_nothing_takes_seconds_at_most(store: Troubled) -> None:
+    async with opened(store.url, f"outage-{uuid4().hex}") as docket, working(docket, redelivery_timeout=LEASE):
+        await within((await docket.add(note, key="a")("a")).get_result())
+        waiting = asyncio.create_task((await docket.add(note, key="b", when=FAR)("b")).get_result())
+        await asyncio.sleep(0.1)
+        store.proxy.pause()
+        left = time.monotonic()
+    assert time.monotonic() - left < 5
+    with pytest.raises((RuntimeError, BackendError)):
+        await within(waiting)
 
 
 async def test_case_21_a_worker_does_not_hammer_a_server_that_is_away(docket: Docket, store: Troubled) -> None:

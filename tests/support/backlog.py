@@ -98,7 +98,7 @@ class Drained(NamedTuple):
     def __str__(self) -> str:
         return (
             f"{self.completed:,} of {self.tasks:,} tasks completed in {self.seconds:.1f} s, with a worker killed and "
-            f"the server restarted; {self.started - self.tasks} starts were repeated"
+            f"the server, where there is one, restarted; {self.started - self.tasks} starts were repeated"
         )
 
 

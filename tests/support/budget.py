@@ -9,7 +9,7 @@ BUDGETS = {
     "conformance": 240.0,
     "behaviour": 240.0,
     "cli": 90.0,
-    "faults": 180.0,
+    "faults": 300.0,
     "packaging": 90.0,
 }
 """Seconds on two cores, for all tests of the folder together."""
