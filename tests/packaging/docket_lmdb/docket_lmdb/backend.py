@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar, cast
 
 from docket_core.backend import SYSTEM_CLOCK, Capabilities, Clock, Durability, Micros, Opening, State
-from docket_core.backend.kit import groups, is_refused, wait_for_event
+from docket_core.backend.kit import groups, wait_for_event
 from docket_core.backend.model import (
     Ack,
     Acked,
@@ -27,7 +27,6 @@ from docket_core.backend.model import (
     Page,
     Permit,
     PermitRequest,
-    PermitStatus,
     ProgressReply,
     ProgressUpdate,
     Record,
@@ -43,7 +42,7 @@ from docket_core.backend.model import (
 from docket_core.backend.protocol import Enqueuer, Subscription
 from docket_core.errors import BackendUnavailable, CapabilityMissing, ConfigurationError, Overloaded
 from docket_lmdb import claim as many
-from docket_lmdb import log
+from docket_lmdb import log, permits
 from docket_lmdb.database import Database, Tx, digest
 from docket_lmdb.events import Listener, StrikeReader
 from docket_lmdb.step import Step
@@ -210,11 +209,11 @@ class LmdbBackend:
     # --- permits ----------------------------------------------------------------------------------
 
     async def acquire(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
-        answers = await self._each([group for _, group in groups(requests)], _acquire)
+        answers = await self._each([group for _, group in groups(requests)], permits.acquire)
         return [answer for group in answers for answer in group]
 
     async def release(self, requests: Sequence[PermitRequest]) -> Sequence[Released]:
-        return await self._each(requests, _release)
+        return await self._each(requests, permits.release)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -288,26 +287,3 @@ class LmdbBackend:
             if self._open[0].commits() != seen:
                 return
             await asyncio.sleep(self._poll)
-
-
-def _acquire(step: Step, group: list[PermitRequest]) -> list[Permit]:
-    held = step.current(group[0].claim)
-    status = PermitStatus.LOST if held is None else None
-    if any(is_refused(request) for request in group):
-        status = PermitStatus.REFUSED
-    if held is None or status is not None:
-        return [Permit(status or PermitStatus.LOST, None, request.gate.name) for request in group]
-    entry, part = held
-    answers = step.gates.acquire(part, group)
-    entry.save()
-    return answers
-
-
-def _release(step: Step, request: PermitRequest) -> Released:
-    held = step.current(request.claim)
-    if held is None:
-        return Released.LOST
-    entry, part = held
-    live = step.gates.give_back(part, request)
-    entry.save()
-    return Released.RELEASED if live else Released.ABSENT
