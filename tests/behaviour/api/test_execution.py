@@ -112,7 +112,7 @@ async def test_events_and_progress(docket: Docket, other: Docket) -> None:
         go_on.give()
         assert await within(execution.get_result()) == "loaded"
         await within(following)
-    assert told[0] == "scheduled"
+    assert told[0] in ("scheduled", "queued")  # its time may have come before it was followed
     assert told[-2:] == ["running", "completed"]
     assert furthest == sorted(furthest)
     assert furthest[-1] in (2, 3), "the last step may coalesce with the end"
