@@ -21,6 +21,8 @@ BY_FILE = {"cli", "faults"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests belong together when several processes share the work."""
     for item in items:
+        if not item.path.is_relative_to(TESTS):
+            continue
         place = item.path.relative_to(TESTS)
         if place.parts[0] in TOGETHER:
             item.add_marker(pytest.mark.xdist_group(place.parts[0]))
