@@ -1,6 +1,6 @@
 """Makes the Postgres backend known: `postgresql://user@host/database`."""
 
-from docket_core.backend.hookspecs import BackendPlugin, Opening, Option, hookimpl
+from docket_core.backend.hookspecs import BackendPlugin, Migration, Opening, Option, hookimpl
 from docket_core.backend.kit import one_of, switch, whole_number
 from docket_core.backend.protocol import Backend
 
@@ -9,6 +9,26 @@ def _open(opening: Opening) -> Backend:
     from docket_postgres.backend import PostgresBackend
 
     return PostgresBackend(opening)
+
+
+def _sql(url: str) -> str:
+    from docket_postgres.migrations import migration_sql
+    from docket_postgres.settings import target_of
+
+    return migration_sql(target_of(url)[1])
+
+
+def _grants(url: str, role: str) -> str:
+    from docket_postgres.migrations import grants_sql
+    from docket_postgres.settings import target_of
+
+    return grants_sql(role, target_of(url)[1])
+
+
+async def _migrate(url: str) -> bool:
+    from docket_postgres.migrations import migrate
+
+    return await migrate(url)
 
 
 @hookimpl
@@ -36,5 +56,6 @@ def docket_core_backend() -> BackendPlugin:
         },
         driver="asyncpg",
         extra="docket-core[postgres]",
+        migration=Migration(_sql, _grants, _migrate),
         protocol=1,
     )

@@ -9,7 +9,7 @@ The other modules here serve docket-core itself. `docs/writing-a-backend.md` is 
 
 from docket_core.backend.capabilities import Capabilities, Durability
 from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, ManualClock, Micros
-from docket_core.backend.hookspecs import BackendPlugin, Opening, Option, hookimpl
+from docket_core.backend.hookspecs import BackendPlugin, Migration, Opening, Option, hookimpl
 from docket_core.backend.protocol import PROTOCOL, Backend, Enqueuer, Subscription
 from docket_core.backend.registry import installed_schemes, load_plugin, open_backend
 from docket_core.backend.states import TRANSITIONS, Stage, State, Transition, Trigger
@@ -29,6 +29,7 @@ __all__ = [
     "Enqueuer",
     "ManualClock",
     "Micros",
+    "Migration",
     "Opening",
     "Option",
     "Stage",

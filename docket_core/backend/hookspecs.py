@@ -4,7 +4,7 @@ A plugin is a module named by an entry point in the group `docket_core.backends`
 is the URL scheme. The module must be light: it imports its driver inside `open`, not at its top.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import pluggy
@@ -50,6 +50,17 @@ class Opening(NamedTuple):
         return f"Opening({self.url.redacted!r}, {self.name!r})"
 
 
+class Migration(NamedTuple):
+    """How a store's schema is made or upgraded by hand, where the role that uses it may not. URLs are the backend's."""
+
+    sql: Callable[[str], str]
+    """All that makes or upgrades the schema of this URL, to be read and run by whoever may; repeating it is safe."""
+    grants: Callable[[str, str], str]
+    """What the role of this name needs to use the schema of this URL."""
+    apply: Callable[[str], Awaitable[bool]]
+    """Make or upgrade it now; whether there was anything to do."""
+
+
 class BackendPlugin(NamedTuple):
     """What a plugin says of itself."""
 
@@ -64,6 +75,8 @@ class BackendPlugin(NamedTuple):
     """The top-level module of the driver that `open` imports."""
     extra: str | None = None
     """What to install if that module is missing, such as `docket-core[redis]`."""
+    migration: Migration | None = None
+    """How to prepare the store by hand; None where opening it is all there is to do."""
     protocol: int = PROTOCOL
     """The protocol version that the plugin was written for; write the number, not the constant."""
 

@@ -1,6 +1,8 @@
 """From a URL to a backend: scheme, entry point, plugin. Only the plugin that is asked for is imported."""
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
@@ -44,8 +46,31 @@ def open_backend(
     parsed = parse_url(url)
     plugin = load_plugin(parsed.scheme)
     opening = Opening(parsed, name, retention, max_payload, clock, _options(parsed, plugin))
-    try:
+    with needing_driver(plugin):
         return plugin.open(opening)
+
+
+def plugin_for(url: str) -> BackendPlugin:
+    """The plugin that serves `url`, whose options are checked; opens nothing.
+
+    Raises:
+        UnknownScheme, BadOption, ProtocolMismatch: as `open_backend`.
+    """
+    parsed = parse_url(url)
+    plugin = load_plugin(parsed.scheme)
+    _options(parsed, plugin)
+    return plugin
+
+
+@contextmanager
+def needing_driver(plugin: BackendPlugin) -> Generator[None, None, None]:
+    """Say what to install where the plugin's driver, and nothing else, turns out to be missing.
+
+    Raises:
+        MissingExtra: it is.
+    """
+    try:
+        yield
     except ModuleNotFoundError as error:
         if plugin.driver is None or (error.name or "").partition(".")[0] != plugin.driver:
             raise

@@ -13,6 +13,7 @@ from docket_core.cli.demo.command import demo
 from docket_core.cli.exit_codes import exit_code_of
 from docket_core.cli.failed import failed, retry
 from docket_core.cli.help import GroupWithExamples
+from docket_core.cli.migrate import migrate
 from docket_core.cli.output import complain
 from docket_core.cli.version import version
 from docket_core.cli.watch import watch
@@ -48,7 +49,7 @@ def build() -> typer.Typer:
     on_tasks = _group("Put standard tasks on the docket, to try a set-up.")
     _add(on_tasks, tasks.trace, tasks.fail, tasks.sleep)
     app.add_typer(on_tasks, name="tasks")
-    _add(app, backends, version)
+    _add(app, backends, migrate, version)
     return app
 
 
