@@ -115,7 +115,7 @@ async def test_a_hundred_callers_share_one_connection(server: RedisServer) -> No
 
 async def test_a_refusal_to_listen_is_logged(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """An account that may not use the docket's channels."""
-    server.command(*"ACL SETUSER mute reset resetchannels on >secret ~* +@all".split())
+    server.command("ACL", "SETUSER", "mute", "reset", "resetchannels", "on", ">secret", "~*", "+@all")
     url = server.url.replace("redis://", "redis://mute:secret@")
     async with open_backend(url, "mute") as backend, backend.strikes():
         async with asyncio.timeout(5):
