@@ -4,9 +4,12 @@ import asyncio
 import re
 import time
 
+import pytest
+
 from docket_core.backend.clock import SECOND
 from docket_core.backend.model import Task
 from docket_core.backend.protocol import Backend
+from docket_core.backend.registry import open_backend
 from tests.support.servers.redis import RedisServer
 from tests.unit.redis.support import LEASE, add, opened, task
 
@@ -108,3 +111,13 @@ async def test_a_hundred_callers_share_one_connection(server: RedisServer) -> No
         assert sum(len(portion.claims) for portion in portions) == 100
         assert server.info("clients")["connected_clients"] == before
     server.command("FLUSHALL")
+
+
+async def test_a_refusal_to_listen_is_logged(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """An account that may not use the docket's channels."""
+    server.command("ACL", "SETUSER", "mute", "reset", "resetchannels", "on", ">secret", "~*", "+@all")
+    url = server.url.replace("redis://", "redis://mute:secret@")
+    async with open_backend(url, "mute") as backend, backend.strikes():
+        async with asyncio.timeout(5):
+            while "does not let this docket listen: NOPERM" not in caplog.text:
+                await asyncio.sleep(0.01)
