@@ -11,6 +11,8 @@ logger = logging.getLogger(__name__)
 LAYOUT = b"1"
 """The version of the keys' layout, as the scripts write it beside the newest token."""
 _OLDEST = (6, 2)
+_warned: set[str] = set()
+"""Servers of which this process has been told that they may lose something: a docket opens its store more than once."""
 
 
 async def check_server(client: Client, shown_url: str) -> Durability:
@@ -39,7 +41,8 @@ async def check_server(client: Client, shown_url: str) -> Durability:
         raise ConfigurationError(f"{shown_url} is Redis {facts.get('redis_version')}; docket-core needs 6.2 or newer")
     _check_eviction(facts, shown_url)
     durability = await _durability(client, facts)
-    if durability is Durability.PROCESS:
+    if durability is Durability.PROCESS and shown_url not in _warned:
+        _warned.add(shown_url)
         logger.warning(
             "%s does not write each change to disk: a crash of the server may lose acknowledged tasks "
             "(appendonly yes with appendfsync always loses none)",

@@ -11,10 +11,12 @@ from tests.support.servers.redis import RedisServer, free_port
 from tests.unit.redis.support import opened
 
 
-async def test_without_a_log_a_crash_may_lose_tasks(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    async with opened(server) as backend:
-        assert backend.capabilities.durability is Durability.PROCESS
-    assert "may lose acknowledged tasks" in caplog.text
+async def test_without_a_log_a_crash_may_lose_tasks(caplog: pytest.LogCaptureFixture) -> None:
+    with RedisServer() as server:
+        for _ in range(2):  # a docket opens its store more than once; it is said once
+            async with opened(server) as backend:
+                assert backend.capabilities.durability is Durability.PROCESS
+    assert caplog.text.count("may lose acknowledged tasks") == 1
 
 
 async def test_with_a_log_on_disk_none_is_lost(caplog: pytest.LogCaptureFixture) -> None:
