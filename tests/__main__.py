@@ -1,7 +1,8 @@
 """Everything that is checked, in one command: `python -m tests [--no-lint] [options and paths for pytest]`.
 
 Static checks first, two at a time and silent unless they fail; then pytest. Without options of its own pytest runs
-everything, in four processes, and measures branch coverage. Its summary is the last line; the exit code is 0 only if all went well.
+everything, in four processes, and measures branch coverage. Its summary is the last line; the exit code is 0 only if
+all went well.
 """
 
 import subprocess
