@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-EVERYTHING = ["--cov", "--cov-report=term", "--numprocesses=4", "--dist=loadgroup", "--quiet"]
+EVERYTHING = ["--cov", "--cov-report=term", "--numprocesses=4", "--dist=loadgroup"]
 """Most tests wait more than they compute, so four processes serve two cores well."""
 
 

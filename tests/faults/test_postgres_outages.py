@@ -111,6 +111,8 @@ async def test_a_silent_server_is_given_up_after_the_timeout(backend: Backend, s
 
 async def test_a_full_house_is_unavailable_for_now(server: PostgresServer) -> None:
     """The server's connection limit."""
+    async with open_backend(server.url(), "first"):
+        """The schema is not to be the role's own, which is dropped in the end."""
     role = f"few_{uuid4().hex}"
     await run_sql(server.url(), f"create role {role} login connection limit 1 superuser")
     await run_sql(server.url(), f"alter role {role} nosuperuser", f"grant postgres to {role}")
