@@ -18,6 +18,7 @@ BY_FILE = {"cli", "faults"}
 """Folders whose files share servers or processes: one process runs each file."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests belong together when several processes share the work."""
     for item in items:
