@@ -35,8 +35,15 @@ TASK_PUNCTUALITY = meter.create_histogram(
     "docket_task_punctuality", unit="s", description="How long after its time a task started"
 )
 STRIKES_IN_EFFECT = meter.create_up_down_counter("docket_strikes_in_effect", unit="1", description="Strikes in effect")
-QUEUE_DEPTH = meter.create_gauge("docket_queue_depth", unit="1", description="Tasks that are ready")
+QUEUE_DEPTH = meter.create_gauge(
+    "docket_queue_depth", unit="1", description="Tasks that are ready, those that no worker knows included"
+)
 SCHEDULE_DEPTH = meter.create_gauge("docket_schedule_depth", unit="1", description="Tasks whose time has not come")
+
+
+def measured() -> bool:
+    """Whether metrics go anywhere: the provider is not one of those that the API alone brings."""
+    return not type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics")
 
 
 def provided() -> bool:

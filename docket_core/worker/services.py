@@ -5,9 +5,10 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from docket_core import instrumentation
 from docket_core.backend.clock import SECOND, Micros, background, from_micros, to_micros
 from docket_core.backend.kit import backoff, jittered, sleep
-from docket_core.backend.model import CancelRequested, Topic
+from docket_core.backend.model import CancelRequested, FunctionCounts, Topic
 from docket_core.dependencies.perpetual import Perpetual
 from docket_core.errors import BackendError, DocketError
 from docket_core.logs import get_logger
@@ -22,6 +23,8 @@ PRUNE_INTERVAL: Micros = 5 * SECOND
 PRUNE_PORTION = 1000
 RESEED_INTERVAL: Micros = 10 * SECOND
 """An automatic task whose chain was severed is alive again after this time."""
+MEASURE_INTERVAL: Micros = 10 * SECOND
+"""How often the depth gauges are set, where metrics are collected."""
 LEAVING = 0.1
 """How long the end of these tasks may take, in seconds."""
 READY_FOR = 3.0
@@ -38,7 +41,7 @@ class Services:
 
     def start(self) -> None:
         """Begin all of them."""
-        jobs: list[Callable[[], Awaitable[None]]] = [self._show, self._hear_cancels, self._tidy]
+        jobs: list[Callable[[], Awaitable[None]]] = [self._show, self._hear_cancels, self._tidy, self._measure]
         if self._worker.schedule_automatic_tasks:
             jobs.append(self._seed)
         self._tasks = [
@@ -106,6 +109,21 @@ class Services:
             while pruned >= PRUNE_PORTION:
                 pruned = await backend.prune(PRUNE_PORTION)
             await sleep(self._worker.clock, jittered(PRUNE_INTERVAL))
+
+    async def _measure(self) -> None:
+        """Tell metrics how many tasks wait, by function; asks nothing of the store where nobody collects them."""
+        worker, docket = self._worker, self._worker.docket
+        told: set[str] = set()
+        while True:
+            if instrumentation.measured():
+                waiting = {row.function: row for row in await docket.backend.counts()}
+                for name in told | waiting.keys():
+                    row = waiting.get(name, FunctionCounts(name))
+                    labels = docket.labels() | {"docket.task": name}
+                    instrumentation.QUEUE_DEPTH.set(row.queued, labels)
+                    instrumentation.SCHEDULE_DEPTH.set(row.scheduled + row.parked, labels)
+                told = set(waiting)
+            await sleep(worker.clock, jittered(MEASURE_INTERVAL))
 
     async def _seed(self) -> None:
         """Put automatic tasks on the docket; one that is there already is kept."""
