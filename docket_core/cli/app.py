@@ -39,7 +39,7 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DOCKET"},
     )
     _add(app, demo, worker, snapshot.snapshot, watch, cancel, clear, failed, retry, strikes.strike, strikes.restore)
     on_workers = _group("The workers that live.")

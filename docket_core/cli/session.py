@@ -18,7 +18,9 @@ Url = Annotated[
     str | None,
     typer.Option("--url", envvar="DOCKET_URL", help="Where the docket is kept.", show_default="sqlite:///docket.db"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on the standard output, for programs.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", envvar="DOCKET_JSON", help="JSON on the standard output, for programs.")
+]
 DEFAULT_NAME = "docket"
 
 

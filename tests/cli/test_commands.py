@@ -44,6 +44,25 @@ def test_without_a_command_help_is_shown(docket: Command, words: tuple[str, ...]
     assert "Commands" in docket(*words).out
 
 
+def test_every_option_has_an_environment_variable(docket: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    docket("tasks", "trace", "hello", "--key", "t")
+    monkeypatch.setenv("DOCKET_JSON", "1")
+    monkeypatch.setenv("DOCKET_SNAPSHOT_TASKS", "1")
+    assert [task["key"] for task in docket("snapshot").json["waiting_tasks"]] == ["t"]
+    for words in (
+        ("snapshot",),
+        ("failed",),
+        ("strike",),
+        ("watch",),
+        ("workers", "ls"),
+        ("tasks", "sleep"),
+        ("worker",),
+    ):
+        said = docket(*words, "--help").out
+        options = [line for line in said.splitlines() if line.lstrip("│ *").startswith("--")]
+        assert said.count("env var:") >= len(options) - 1, words  # all but --help itself
+
+
 def test_tasks_are_put_on_the_docket_and_shown(docket: Command) -> None:
     assert docket("tasks", "trace", "hello", "--key", "t").code == 0
     assert docket("tasks", "sleep", "100ms", "--in", "1:00:00", "--key", "s", "--json").json == {
