@@ -17,18 +17,25 @@ class Batcher(Generic[Item, Reply]):
     Args:
         send: makes one call for some items; its replies are positional.
         limit: the most items in one call.
+        held: whether an item has to wait for now; `go_on` looks again, and items leave in the order they came.
     """
 
-    def __init__(self, send: Callable[[list[Item]], Awaitable[Sequence[Reply]]], limit: int = 500) -> None:
+    def __init__(
+        self,
+        send: Callable[[list[Item]], Awaitable[Sequence[Reply]]],
+        limit: int = 500,
+        held: Callable[[Item], bool] | None = None,
+    ) -> None:
         self._send = send
         self._limit = limit
+        self._held = held
         self._waiting: list[tuple[Item, asyncio.Future[Reply]]] = []
         self._busy = False
         self._flusher: asyncio.Task[None] | None = None
 
     async def __call__(self, item: Item) -> Reply:
         """The reply to `item`; raises what the call that carried it raised."""
-        if self._busy:
+        if self._busy or (self._held is not None and self._held(item)):
             reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
             self._waiting.append((item, reply))
             return await reply
@@ -36,10 +43,26 @@ class Batcher(Generic[Item, Reply]):
         try:
             return (await self._send([item]))[0]
         finally:
-            if self._waiting:
-                self._flusher = asyncio.create_task(self._flush())
-            else:
-                self._busy = False
+            self._busy = False
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Send what waits, if nothing is under way: an item may be held no more."""
+        if self._waiting and not self._busy:
+            self._busy = True
+            self._flusher = asyncio.create_task(self._flush())
+
+    def _next(self) -> list[tuple[Item, asyncio.Future[Reply]]]:
+        """Takes the next call's items out of those that wait."""
+        if self._held is None:
+            taken, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            return taken
+        batch: list[tuple[Item, asyncio.Future[Reply]]] = []
+        rest: list[tuple[Item, asyncio.Future[Reply]]] = []
+        for entry in self._waiting:
+            (rest if len(batch) == self._limit or self._held(entry[0]) else batch).append(entry)
+        self._waiting = rest
+        return batch
 
     async def settled(self) -> None:
         """Return once nothing is under way any more."""
@@ -51,8 +74,7 @@ class Batcher(Generic[Item, Reply]):
 
     async def _flush(self) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            while batch := self._next():
                 try:
                     replies = await self._send([item for item, _ in batch])
                 except BaseException as error:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = get_logger("docket_core.outcomes")
 
 POLL_INTERVAL: Micros = SECOND
-"""A lost event costs a waiter at most this much."""
+"""A lost event costs a waiter at most this much real time: it is lost there, whatever the docket's clock says."""
 ANSWER_WITHIN: Micros = SECOND
 """How much longer than asked for a wait may take where the store does not answer."""
 _POLL_PORTION = 500
@@ -193,7 +193,7 @@ class Outcomes:
 
     async def _poll(self) -> None:
         while True:
-            await sleep(self._docket.clock, jittered(POLL_INTERVAL))
+            await asyncio.sleep(jittered(POLL_INTERVAL) / SECOND)
             keys = list(self._waiting)
             for start in range(0, len(keys), _POLL_PORTION):
                 portion = keys[start : start + _POLL_PORTION]

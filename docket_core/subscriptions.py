@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from docket_core.backend.clock import SECOND, Micros, from_micros
-from docket_core.backend.kit import jittered, sleep
+from docket_core.backend.kit import jittered
 from docket_core.backend.model import Event, Progress, ProgressMade, Record, StateChanged, Topic
 from docket_core.backend.protocol import Subscription
 from docket_core.backend.states import TERMINAL, State
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from docket_core.execution import Execution
 
 CHECK_INTERVAL: Micros = SECOND
-"""A lost event costs at most this much: the store is asked when nothing was heard for so long."""
+"""A lost event costs at most this much real time: the store is asked when nothing was heard for so long."""
 
 
 class StateEvent(TypedDict):
@@ -84,7 +84,7 @@ class _Merged:
         while True:
             if self._next is None:
                 self._next = asyncio.ensure_future(anext(self._events))
-            timer: asyncio.Future[None] = asyncio.ensure_future(sleep(docket.clock, jittered(CHECK_INTERVAL)))
+            timer: asyncio.Future[None] = asyncio.ensure_future(asyncio.sleep(jittered(CHECK_INTERVAL) / SECOND))
             waited_for: set[asyncio.Future[Any]] = {self._next, timer}
             try:
                 await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)

@@ -110,7 +110,7 @@ async def ack(store: Store, acks: Sequence[Ack]) -> list[Acked]:
         if refusal_of_ack(item, store.max_payload) is None:
             fitting.append((item.claim.key, position))
     for portion in portions(fitting, lambda pair: len(acks[pair[1]].result or b"")):
-        for wave in waves(portion):
+        for wave in waves(portion, as_given=True):
             positions = [position for _, position in wave]
             for position, answer in zip(positions, await _ack_some(store, [acks[p] for p in positions]), strict=True):
                 answers[position] = answer
@@ -121,6 +121,7 @@ async def _ack_some(store: Store, acks: list[Ack]) -> list[Acked]:
     answers: list[Acked | None] = [None] * len(acks)
     plain = [number for number, item in enumerate(acks) if VERDICTS[item.verdict] <= 5 and item.successor is None]
     if plain:
+        plain.sort(key=lambda number: acks[number].claim.key)
         for position in await _finish(store, [acks[number] for number in plain]):
             answers[plain[position - 1]] = Acked.ACKED
     rest = [number for number, answer in enumerate(answers) if answer is None]
@@ -210,7 +211,7 @@ async def acquire(store: Store, requests: Sequence[PermitRequest]) -> list[Permi
     for start, group in groups(requests):
         if storable(group[0].claim.key) and not any(is_refused(request) for request in group):
             pending.append((group[0].claim.key, (start, group)))
-    for wave in waves(pending):
+    for wave in waves(pending, as_given=True):
         flat: list[tuple[int, int, PermitRequest]] = []
         for _, (start, group) in wave:
             flat += [(start, start + number, item) for number, item in enumerate(group)]

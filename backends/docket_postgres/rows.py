@@ -72,10 +72,14 @@ def name(value: str) -> str:
     return f"{head}…{hashlib.sha256(data).hexdigest()}".ljust(_MAX_NAME + 1, "…")
 
 
-def waves(items: Iterable[tuple[str, Item]]) -> list[list[tuple[str, Item]]]:
+def waves(items: Iterable[tuple[str, Item]], *, as_given: bool = False) -> list[list[tuple[str, Item]]]:
     """Items by key, so that each wave has a key at most once and is in byte order; repeated keys keep their order.
 
     A statement cannot change a row twice, and locks are taken in the order of the keys.
+
+    Args:
+        items: keys, and what belongs to each.
+        as_given: keep the order within a wave, where first come is first served; the statement itself sorts its locks.
     """
     first: dict[str, tuple[str, Item]] = {}
     later: list[list[tuple[str, Item]]] = []
@@ -89,8 +93,8 @@ def waves(items: Iterable[tuple[str, Item]]) -> list[list[tuple[str, Item]]]:
         if number > len(later):
             later.append([])
         later[number - 1].append(pair)
-    result = [[first[key] for key in sorted(first)]] if first else []
-    return result + [sorted(wave, key=lambda pair: pair[0]) for wave in later]
+    result = [list(first.values()), *later] if first else []
+    return result if as_given else [sorted(wave, key=lambda pair: pair[0]) for wave in result]
 
 
 def places(positions: Sequence[int]) -> list[int]:

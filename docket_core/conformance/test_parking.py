@@ -47,6 +47,19 @@ class TestParking(Requirements):
             assert (await subject.acquire(slot(holder, ONE))).status is PermitStatus.GRANTED
             assert await subject.claim() == []
 
+    async def test_parked_in_one_call_wait_in_its_order(self, subject: Subject) -> None:
+        """The order of parking decides, within one call of `ack` too, whatever the keys are."""
+        holder = await subject.running("holder")
+        await subject.acquire(slot(holder, ONE))
+        claims = [await subject.running(key) for key in ("b", "c", "a")]
+        requests = [slot(claim, ONE) for claim in claims]
+        assert [permit.status for permit in await subject.backend.acquire(requests)] == [PermitStatus.DENIED] * 3
+        await subject.backend.ack([Ack.park(claim, slot(claim, ONE)) for claim in claims])
+        for key in ("b", "c", "a"):
+            await subject.end(holder)
+            holder = await subject.take(key)
+            assert (await subject.acquire(slot(holder, ONE))).status is PermitStatus.GRANTED
+
     async def test_as_many_as_there_are_permits(self, subject: Subject) -> None:
         """As many as the gate has free permits and the claim has room; never above the limit."""
         gate = Gate("gate", 2)

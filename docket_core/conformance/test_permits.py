@@ -21,6 +21,16 @@ class TestPermits(Requirements):
             PermitStatus.DENIED, subject.now + 5 * SECOND, "gate"
         )
 
+    async def test_first_asked_is_first_granted(self, subject: Subject) -> None:
+        """Within one call permits go to those who ask first, whatever their keys are."""
+        claims = [await subject.running(key) for key in ("b", "c", "a")]
+        answers = await subject.backend.acquire([slot(claim, TWO) for claim in claims])
+        assert [permit.status for permit in answers] == [
+            PermitStatus.GRANTED,
+            PermitStatus.GRANTED,
+            PermitStatus.DENIED,
+        ]
+
     async def test_same_holder_never_takes_two(self, subject: Subject) -> None:
         """HELD if the holder has an unexpired permit: a redelivery is not counted again."""
         zombie = await subject.running()

@@ -102,6 +102,7 @@ class ActiveRuns:
         """The store has answered this run's verdict."""
         self._runs.pop(run.claim.token, None)
         self._leases.drop(run)
+        self._runner.answered(run)
         if self._suspect is not None and len(self._runs) == 1:
             self._alone.set()
 

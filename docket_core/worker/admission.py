@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from docket_core.worker.worker import Worker
 
 Plan = tuple[tuple[Admission, str | None], ...]
+Asked = list[tuple[Admission, PermitRequest]]
 FIRST_PAUSE = 50_000
 """The first pause while the store is away, in microseconds."""
 
@@ -41,8 +42,10 @@ class Admissions:
         self._worker = worker
         self._docket: Docket = worker.docket
         self._plans: dict[TaskFunction, Plan] = {}
-        self._acquire = Batcher[list[PermitRequest], list[Permit]](self._acquire_groups, limit=100)
+        self._acquire = Batcher[Asked, list[Permit]](self._acquire_groups, limit=100, held=self._has_to_wait)
         self._release = Batcher[PermitRequest, Released](self._release_all)
+        self._parking: dict[int, str] = {}
+        """By token: the gate in front of which a denied run is to be parked, until the store has answered that."""
 
     async def admit(self, run: Run, execution: Execution, task: TaskFunction) -> None:
         """Return if the run may start.
@@ -53,16 +56,20 @@ class Admissions:
         plan = self._plans.get(task)
         if plan is None:
             plan = self._plans[task] = _plan(task)
-        asked: list[tuple[Admission, PermitRequest]] = []
+        asked: Asked = []
         for admission, parameter in plan:
             request = admission.request(execution, run.claim, parameter)
             if request is not None:
                 asked.append((admission, request))
         if asked:
-            permits = await self._ask([request for _, request in asked])
-            await self._judge(run, asked, permits)
+            await self._judge(run, asked, await self._ask(asked))
 
-    async def _judge(self, run: Run, asked: list[tuple[Admission, PermitRequest]], permits: list[Permit]) -> None:
+    def answered(self, run: Run) -> None:
+        """The store has answered this run's verdict: if it was to be parked, it is."""
+        if self._parking and self._parking.pop(run.token, None) is not None:
+            self._acquire.go_on()
+
+    async def _judge(self, run: Run, asked: Asked, permits: list[Permit]) -> None:
         status = permits[0].status
         if any(permit.status is PermitStatus.REFUSED for permit in permits):
             raise InvalidKey(f"the store takes no gates of these names: {[request.gate.name for _, request in asked]}")
@@ -70,7 +77,7 @@ class Admissions:
             run.superseded = True
             raise Denied("its claim is not current", Ack.release(run.claim))
         if status is PermitStatus.DENIED:
-            admission, request = next(pair for pair in asked if pair[1].gate.name == permits[0].gate)
+            admission, request = _denying(asked, permits)
             raise Denied(admission.kind, Ack.park(run.claim, request) if admission.parks else None)
         for (admission, request), permit in zip(asked, permits, strict=True):
             if not admission.settles:
@@ -82,12 +89,12 @@ class Admissions:
                 raise Denied(admission.kind, Ack.postpone(run.claim, when=permit.until))
             await self._give_back([request])
 
-    async def _ask(self, requests: list[PermitRequest]) -> list[Permit]:
+    async def _ask(self, asked: Asked) -> list[Permit]:
         """Ask until the store answers: asking again is answered HELD."""
         tries = 0
         while True:
             try:
-                return await self._acquire(requests)
+                return await self._acquire(asked)
             except BackendError:
                 tries += 1
                 await sleep(self._worker.clock, backoff(tries, FIRST_PAUSE, self._worker.longest_pause))
@@ -97,12 +104,32 @@ class Admissions:
             if not request.bound:
                 await self._release(request)
 
-    async def _acquire_groups(self, groups: list[list[PermitRequest]]) -> list[list[Permit]]:
-        permits = iter(await self._docket.backend.acquire([request for group in groups for request in group]))
-        return [[next(permits) for _ in group] for group in groups]
+    async def _acquire_groups(self, groups: list[Asked]) -> list[list[Permit]]:
+        permits = iter(await self._docket.backend.acquire([request for asked in groups for _, request in asked]))
+        answers = [[next(permits) for _ in asked] for asked in groups]
+        for asked, answer in zip(groups, answers, strict=True):
+            if answer[0].status is PermitStatus.DENIED:
+                admission, request = _denying(asked, answer)
+                if admission.parks:
+                    self._parking[request.claim.token] = request.gate.name
+        return answers
+
+    def _has_to_wait(self, asked: Asked) -> bool:
+        """Whether others who came to one of these gates before are to be parked there first.
+
+        The store knows of them only then; a permit that becomes free meanwhile is theirs, not a newcomer's.
+        """
+        if not self._parking:
+            return False
+        return not {request.gate.name for _, request in asked}.isdisjoint(self._parking.values())
 
     async def _release_all(self, requests: list[PermitRequest]) -> list[Released]:
         return list(await self._docket.backend.release(requests))
+
+
+def _denying(asked: Asked, permits: list[Permit]) -> tuple[Admission, PermitRequest]:
+    """Whose gate is named by the answer."""
+    return next(pair for pair in asked if pair[1].gate.name == permits[0].gate)
 
 
 def _plan(task: TaskFunction) -> Plan:

@@ -60,6 +60,10 @@ class Runner:
         self._watcher = clock.watcher(worker.docket.name) if isinstance(clock, AttentiveClock) else None
         """Tells a clock that moves by itself of bodies in threads, which it cannot see."""
 
+    def answered(self, run: Run) -> None:
+        """The store has answered this run's verdict."""
+        self._admissions.answered(run)
+
     async def run(self, run: Run, task: TaskFunction) -> Ack:
         """Run the body and its hooks; answers the verdict. Raises nothing that a task can cause."""
         docket, claim = self._docket, run.claim

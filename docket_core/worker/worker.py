@@ -112,7 +112,6 @@ class Worker:
         self.threads: ThreadPoolExecutor | None = None
         """Where functions that are not async run; made when a worker runs."""
         self._around = around_function(dependencies)
-        self._runner = Runner(self)
         self._active: ActiveRuns | None = None
         self._acker: Acker | None = None
         self._intake: Intake | None = None
@@ -310,7 +309,7 @@ class Worker:
         acker = self._acker = Acker(self.backend, self.clock, self.longest_pause, self._acked)
         leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_held)
         active = self._active = ActiveRuns(
-            self.docket, self._runner, self._function_for, acker, leases, intake.nudge, self.max_deliveries
+            self.docket, Runner(self), self._function_for, acker, leases, intake.nudge, self.max_deliveries
         )
         services = self._services
         stack.push_async_callback(self._retire)

@@ -1,12 +1,17 @@
 """Waiting for the end of a run: every outcome, and every bound on the wait."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from docket_core import Docket, ExecutionCancelled, ExecutionFailed, ExecutionState, ExecutionSuperseded, ResultExpired
 from docket_core.backend.clock import ManualClock
+from docket_core.backend.model import Topic
+from docket_core.backend.protocol import Subscription
 from tests.support.workers import SECOND, Signal, within, work_off, working
 
 
@@ -172,6 +177,29 @@ async def test_who_waits_elsewhere_is_woken_by_the_event(docket: Docket, other: 
     await asyncio.sleep(0)
     async with working(docket):
         assert await within(waiting) == "news"
+
+
+async def test_a_lost_event_costs_real_time_only_though_the_clock_stands_still(
+    timed: Docket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening = Signal()
+    subscribe = timed.backend.subscribe
+
+    @asynccontextmanager
+    async def deaf(topics: AbstractSet[Topic], keys: Sequence[str] | None) -> AsyncGenerator[Subscription, None]:
+        async with subscribe(topics, keys and ["another"]) as subscription:
+            monkeypatch.setattr(subscription, "watch", within_earshot_of_nobody)
+            listening.give()
+            yield subscription
+
+    async def within_earshot_of_nobody(_: Sequence[str]) -> None: ...
+
+    monkeypatch.setattr(timed.backend, "subscribe", deaf)
+    execution = await timed.add(give)("it")
+    waiting = asyncio.create_task(execution.get_result())
+    await listening.seen()
+    await work_off(timed)
+    assert await within(waiting) == "it"
 
 
 async def test_many_who_wait_for_many_all_get_their_own(docket: Docket) -> None:

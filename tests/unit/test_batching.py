@@ -76,3 +76,17 @@ async def test_an_error_reaches_all_whose_call_it_was_and_nobody_else() -> None:
     assert [type(answer) for answer in answers] == [BackendUnavailable] * 3
     wire.error = None
     assert await batcher(1) == 2
+
+
+async def test_what_is_held_goes_out_later_in_its_order_and_others_pass_it() -> None:
+    wire, odd_are_held = Wire(), True
+    wire.let.set()
+    batcher = Batcher[int, int](wire.send, held=lambda number: odd_are_held and number % 2 == 1)
+    asked = [asyncio.create_task(batcher(number)) for number in (1, 3, 2, 5, 4)]
+    await turns()
+    assert wire.calls == [[2], [4]]
+    odd_are_held = False
+    late = asyncio.create_task(batcher(7))
+    batcher.go_on()
+    assert await asyncio.gather(*asked, late) == [2, 6, 4, 10, 8, 14]
+    assert wire.calls == [[2], [4], [1, 3, 5, 7]]

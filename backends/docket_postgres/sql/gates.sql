@@ -1,5 +1,6 @@
--- Permits for running tasks. The requests of one task (`p_items`) are granted together or not at all. One row for each
--- request: 0 granted, 1 held, 2 lapsed, 3 denied, 4 lost; `by` is the position of the request that was denied.
+-- Permits for running tasks, first come, first served. The requests of one task (`p_items`) are granted together or not
+-- at all. One row for each request: 0 granted, 1 held, 2 lapsed, 3 denied, 4 lost; `by` is the position of the request
+-- that was denied.
 create or replace function docket.acquire_1(
   p_docket text, p_channel text, p_now bigint, p_items int[], p_keys text[], p_tokens bigint[], p_gates text[],
   p_limits int[], p_holders text[], p_ttls bigint[], p_bounds boolean[], p_extends boolean[])

@@ -33,10 +33,11 @@ begin
   end if;
 end $$;
 
--- Locks the rows of these keys, in this order, which is that of the keys; whether any of them concerns gates.
+-- Locks the rows of these keys in the order of the keys; whether any of them concerns gates.
 create or replace function docket.lock_tasks_1(p_docket text, p_keys text[]) returns boolean language plpgsql as $$
 begin
-  return (select coalesce(bool_or(x.gated), false) from unnest(p_keys) k cross join lateral (
+  return (select coalesce(bool_or(x.gated), false) from (
+    select u collate "C" as k from unnest(p_keys) u order by 1) s cross join lateral (
     select t.gated or t.gate is not null as gated from docket.task t where t.docket = p_docket and t.key = k
     for update) x);
 end $$;

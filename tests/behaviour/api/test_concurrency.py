@@ -1,13 +1,21 @@
 """At most so many at a time: per task, per value, per scope; first in, first out; whatever happens to the holders."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import pytest
 
 from docket_core import ConcurrencyLimit, Docket, Retry
-from docket_core.backend.model import FunctionCounts
+from docket_core.backend.model import (
+    Ack,
+    Acked,
+    Claimed,
+    FunctionCounts,
+    Permit,
+    PermitRequest,
+    PermitStatus,
+)
 from docket_core.errors import ConfigurationError
 from tests.support.counting import CountingClock
 from tests.support.presence import Presence
@@ -82,6 +90,43 @@ async def test_blocked_tasks_start_in_the_order_they_came(docket: Docket) -> Non
         await docket.add(one_at_a_time)(name)
     await work_off(docket, concurrency=4)
     assert presence.order == names
+
+
+@pytest.mark.requirement("R-057")
+async def test_a_newcomer_does_not_overtake_who_is_about_to_wait(
+    docket: Docket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ends after the second was denied, and before it is parked; the third asks just then."""
+    acked, third_came = Signal(), Signal()
+    backend = docket.backend
+    acquire, ack, claim_some = backend.acquire, backend.ack, backend.claim
+
+    async def slow_acquire(requests: Sequence[PermitRequest]) -> Sequence[Permit]:
+        answers = await acquire(requests)
+        if any(answer.status is PermitStatus.DENIED for answer in answers) and not acked.given:
+            door.give()
+            await acked.seen()
+            await third_came.seen()
+        return answers
+
+    async def seen_ack(acks: Sequence[Ack]) -> Sequence[Acked]:
+        answers = await ack(acks)
+        acked.give()
+        return answers
+
+    async def seen_claim(*arguments: Any) -> Claimed:
+        claimed = await claim_some(*arguments)
+        if any(claim.key == "third" for claim in claimed.claims):
+            asyncio.get_running_loop().call_later(0.01, third_came.give)
+        return claimed
+
+    monkeypatch.setattr(backend, "acquire", slow_acquire)
+    monkeypatch.setattr(backend, "ack", seen_ack)
+    monkeypatch.setattr(backend, "claim", seen_claim)
+    for name in ("first", "second", "third"):
+        await docket.add(waiting_at_the_door, key=name)(name)
+    await work_off(docket, concurrency=2)
+    assert presence.order == ["first", "second", "third"]
 
 
 @pytest.mark.requirement("R-057")

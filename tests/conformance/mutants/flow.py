@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import Claim, Permit, PermitRequest
+from docket_core.backend.model import Ack, Acked, Claim, Permit, PermitRequest
 from docket_memory.gates import Gates, GateState
 from docket_memory.parts import Part
 from docket_memory.store import Store
@@ -29,6 +29,24 @@ class LeaksPermits(Sound):
 
         def lease_ended(self, part: Part) -> None:
             pass
+
+
+class ParksByKey(Sound):
+    """Takes the verdicts of one call in the order of their keys."""
+
+    async def ack(self, acks: Sequence[Ack]) -> Sequence[Acked]:
+        order = sorted(range(len(acks)), key=lambda number: acks[number].claim.key)
+        answers = dict(zip(order, await super().ack([acks[number] for number in order]), strict=True))
+        return [answers[number] for number in range(len(acks))]
+
+
+class GrantsByKey(Sound):
+    """Gives the permits of one call to the lowest keys."""
+
+    async def acquire(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
+        order = sorted(range(len(requests)), key=lambda number: requests[number].claim.key)
+        answers = dict(zip(order, await super().acquire([requests[number] for number in order]), strict=True))
+        return [answers[number] for number in range(len(requests))]
 
 
 class TakesTwo(Sound):
@@ -153,6 +171,8 @@ FLOW = (
             "TestParking.test_dead_holders_hold_nobody_up",
         ),
     ),
+    Mutant(ParksByKey, ("TestParking.test_parked_in_one_call_wait_in_its_order",)),
+    Mutant(GrantsByKey, ("TestPermits.test_first_asked_is_first_granted",)),
     Mutant(TakesTwo, ("TestPermits.test_same_holder_never_takes_two",)),
     Mutant(
         ForgetsLapsed,
