@@ -142,7 +142,7 @@ class Backend(Enqueuer, Protocol):
         - An expired task with `max_deliveries` grants behind it ends FAILED, reason "poison", payload kept.
         - Whatever functions are asked for: expired tasks whose cancel was requested end CANCELLED, and expired holds
           end.
-        - Parked tasks: of each gate the oldest place first, as many as it has free permits; the permit is taken in the
+        - Parked tasks: of each gate the oldest place first (the acks of one call park in its order), as many as it has free permits; the permit is taken in the
           same step and lives with the lease until the task's own `acquire`.
         - `limit` 0 answers no claims, but does the rest.
         """
@@ -206,7 +206,7 @@ class Backend(Enqueuer, Protocol):
         - HELD if the holder has an unexpired permit; GRANTED, and the ttl starts, if the claim had taken it for a
           parked task; else GRANTED if the gate has more free permits than tasks parked in front (of those with an
           earlier place); LAPSED instead if the holder's own had expired; else DENIED.
-        - The newest request's limit is the gate's.
+        - The groups of one call are served in its order. The newest request's limit is the gate's.
         - A bound permit, and one that a claim took for a parked task, is not extended by a denial: it lives with the
           lease. Who takes the task over has the latter no more.
         - An expired permit counts for nothing; it is remembered as LAPSED while its run is live.
