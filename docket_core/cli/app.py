@@ -7,6 +7,7 @@ import typer
 
 from docket_core.cli import snapshot, strikes, tasks, workers
 from docket_core.cli.backends import backends
+from docket_core.cli.bench import bench
 from docket_core.cli.cancel import cancel
 from docket_core.cli.clear import clear
 from docket_core.cli.demo.command import demo
@@ -49,7 +50,7 @@ def build() -> typer.Typer:
     on_tasks = _group("Put standard tasks on the docket, to try a set-up.")
     _add(on_tasks, tasks.trace, tasks.fail, tasks.sleep)
     app.add_typer(on_tasks, name="tasks")
-    _add(app, backends, migrate, version)
+    _add(app, backends, bench, migrate, version)
     return app
 
 

@@ -20,6 +20,7 @@ EXAMPLES = {
     "docket snapshot --tasks --stats": "what stands on the docket, and who runs it",
     "docket strike send_mail customer == int:17": "leave the mails to this customer alone",
     "docket restore send_mail customer == int:17": "and take that back",
+    "docket bench --quick memory:// sqlite:///bench.db": "how fast these stores are here, side by side",
     "docket backends sqlite:///docket.db": "what this store can do",
 }
 
