@@ -142,7 +142,8 @@ class Backend(Enqueuer, Protocol):
         - An expired task with `max_deliveries` grants behind it ends FAILED, reason "poison", payload kept.
         - Whatever functions are asked for: expired tasks whose cancel was requested end CANCELLED, and expired holds
           end.
-        - Parked tasks: of each gate the oldest place first (the acks of one call park in its order), as many as it has free permits; the permit is taken in the
+        - Parked tasks: of each gate the oldest place first (the acks of one call park in its order), as many as it has
+          free permits; the permit is taken in the
           same step and lives with the lease until the task's own `acquire`.
         - `limit` 0 answers no claims, but does the rest.
         """
