@@ -326,7 +326,7 @@ class MemoryBackend:
         )
 
     def _wake_parked(self) -> None:
-        if self._store.waiters and len(self._store.gates):
+        if len(self._store.gates):
             self._store.wake_parked()
 
 

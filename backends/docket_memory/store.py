@@ -453,7 +453,9 @@ class Store:
                 waiter.ring()
 
     def wake_parked(self) -> None:
-        """Permits were freed: wake those who may now claim parked tasks."""
+        """Permits may have been freed: wake those who may now claim parked tasks, and those about to wait."""
+        if self.gates.next_wake(None) is None:
+            return
         self.pushes += 1
         for waiter in self.waiters:
             at = self.gates.next_wake(waiter.functions)

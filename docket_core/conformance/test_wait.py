@@ -66,6 +66,26 @@ class TestWait(Requirements):
         await subject.add("key")
         await within(subject.backend.wait(WORK, claimed.mark, None))
 
+    async def test_permit_freed_before_the_wait_is_not_lost(self, subject: Subject) -> None:
+        """So it does when a permit was freed after `since` was made, and nobody was waiting then."""
+        gate = Gate("gate", 1)
+        holder = await subject.running("holder")
+        await subject.acquire(slot(holder, gate))
+        await subject.parked("parked", gate)
+        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
+        await subject.end(holder)
+        await within(subject.backend.wait(WORK, claimed.mark, None))
+        await subject.take("parked")
+
+    async def test_end_of_a_hold_before_the_wait_is_not_lost(self, subject: Subject) -> None:
+        """So it does when a hold has ended after `since` was made."""
+        hold = await subject.running()
+        await subject.replace("key")
+        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
+        await subject.ack(Ack.complete(hold))
+        await within(subject.backend.wait(WORK, claimed.mark, None))
+        await subject.take("key")
+
     @needs_push
     async def test_ends_at_a_push(self, subject: Subject) -> None:
         """Ends when something for these functions was pushed: by an add, a replace, a retry or a release."""

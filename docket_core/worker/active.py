@@ -1,6 +1,7 @@
 """The runs of a worker, from their claim until the store has answered their verdict."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,7 @@ from docket_core.functions import TaskFunction
 from docket_core.logs import get_logger
 from docket_core.worker.acker import Acker
 from docket_core.worker.leases import LeaseKeeper
+from docket_core.worker.pace import PATIENCE, Pace
 from docket_core.worker.run import Run, Stop
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class ActiveRuns:
         runner: what runs them.
         find: the function to run for a claim; raises LookupError if there is none.
         acker, leases: told of each run.
+        slots: how many may run at a time.
         freed: called when a slot is free.
         max_deliveries: how often a task may be granted.
     """
@@ -44,6 +47,7 @@ class ActiveRuns:
         find: Callable[[Claim], TaskFunction],
         acker: Acker,
         leases: LeaseKeeper,
+        slots: int,
         freed: Callable[[], None],
         max_deliveries: int | None,
     ) -> None:
@@ -52,8 +56,13 @@ class ActiveRuns:
         self._find = find
         self._acker = acker
         self._leases = leases
+        self._slots = slots
         self._freed = freed
         self._runs: dict[int, Run] = {}
+        self._ahead: dict[int, Run] = {}
+        """Claimed, but not begun: they wait for a slot, a moment only."""
+        self._pace = Pace()
+        self._patience: asyncio.TimerHandle | None = None
         self._trusted = TRUSTED if max_deliveries is None else max(1, min(TRUSTED, max_deliveries - 1))
         self._suspect: Run | None = None
         self._alone = asyncio.Event()
@@ -63,13 +72,40 @@ class ActiveRuns:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def begin(self, claim: Claim, confirmed_until: float) -> None:
-        """Start to run a claim; a suspect waits until it is alone, and a second one is given back."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or is about to."""
+        return not self.busy and not self._ahead
+
+    def room(self, *, ahead: bool) -> int:
+        """How many more tasks to claim; with `ahead` also for slots that are about to be free."""
+        if self._suspect is not None:
+            return 0
+        free = self._slots - self.busy
+        if not ahead:
+            return free
+        wanted, waiting = self._pace.ahead(), len(self._ahead)
+        if free <= 0 and 2 * waiting >= wanted:  # a claim for a few is not worth its round trip
+            return 0
+        return free + wanted - waiting
+
+    def take(self, claim: Claim, confirmed_until: float) -> None:
+        """Run a claim: now, or as soon as a slot is free."""
+        run = Run(self._docket, claim, confirmed_until)
+        if self.busy < self._slots:
+            self._begin(run)
+            return
+        self._ahead[claim.token] = run
+        if self._patience is None:
+            self._watch(time.monotonic())
+
+    def _begin(self, run: Run) -> None:
+        """Start a run; a suspect waits until it is alone, and a second one is given back."""
+        claim = run.claim
         suspect = claim.delivery > self._trusted
         if suspect and self._suspect is not None:
             self.give_back(claim)
             return
-        run = Run(self._docket, claim, confirmed_until)
         self._runs[claim.token] = run
         self.busy += 1
         self._leases.hold(run)
@@ -78,10 +114,25 @@ class ActiveRuns:
         run.task = asyncio.create_task(self._verdict_alone(run) if suspect else self._verdict_of(run))
         run.task.add_done_callback(partial(self._ended, run))
 
-    @property
-    def has_suspect(self) -> bool:
-        """Whether a task is here that may be the one that kills workers: then nothing else is to be started."""
-        return self._suspect is not None
+    def _watch(self, since: float) -> None:
+        """Give back what waits longer than is good: the tasks that run are longer than those before."""
+        first = next(iter(self._ahead), None)
+
+        def look() -> None:
+            self._patience = None
+            if self._ahead and next(iter(self._ahead)) == first:
+                self.give_back_ahead()
+                self._pace.stalled()
+            elif self._ahead:
+                self._watch(time.monotonic())
+
+        self._patience = asyncio.get_running_loop().call_later(PATIENCE, look)
+
+    def give_back_ahead(self) -> None:
+        """Release what was claimed and has not begun."""
+        for run in self._ahead.values():
+            self._acker.put(run, Ack.release(run.claim))
+        self._ahead.clear()
 
     def give_back(self, claim: Claim) -> None:
         """Release a claim that came too late to be run."""
@@ -92,9 +143,13 @@ class ActiveRuns:
         run = self._runs.get(token)
         if run is not None:
             run.stop(why)
+        elif (waiting := self._ahead.pop(token, None)) is not None:
+            waiting.stopped = why
+            self._acker.put(waiting, _given_up(waiting))
 
     def stop_all(self) -> None:
         """Cancel what runs; it is given back."""
+        self.give_back_ahead()
         for run in list(self._runs.values()):
             run.stop(Stop.SHUTDOWN)
 
@@ -146,10 +201,21 @@ class ActiveRuns:
     def _ended(self, run: Run, task: "asyncio.Task[Ack]") -> None:
         """A callback of the task and not its last line, since one cancelled before its first step has none."""
         self.busy -= 1
+        self._pace.ended()
         if run is self._suspect:
             self._suspect = None
         self._acker.put(run, _given_up(run) if task.cancelled() else task.result())
+        if self._ahead:
+            self._begin_next()
         self._freed()
+
+    def _begin_next(self) -> None:
+        while self._ahead and self.busy < self._slots:
+            run = self._ahead.pop(next(iter(self._ahead)))
+            if self._suspect is not None or run.confirmed_until <= time.monotonic():
+                self.give_back(run.claim)  # nothing starts beside a suspect, nor under a lease that may be over
+            else:
+                self._begin(run)
 
 
 def _given_up(run: Run) -> Ack:

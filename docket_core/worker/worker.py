@@ -248,9 +248,9 @@ class Worker:
         acker = self._acker
         if acker is None or acker.unacked >= max(UNACKED, self.concurrency):
             return 0
-        if self._active is not None and self._active.has_suspect:
-            return 0
-        return self.concurrency - self._busy
+        if self._active is None:
+            return self.concurrency
+        return self._active.room(ahead=self._left is None)
 
     @property
     def _busy(self) -> int:
@@ -262,7 +262,8 @@ class Worker:
 
     def is_idle(self) -> bool:
         """Whether nothing runs, and every verdict has been answered."""
-        return not self._busy and (self._acker is None or not self._acker.unacked)
+        idle = self._active is None or self._active.is_idle
+        return idle and (self._acker is None or not self._acker.unacked)
 
     def may_go_on(self, key: str) -> bool:
         """Whether a run of this key may be followed by another one."""
@@ -273,7 +274,7 @@ class Worker:
         if self._left is not None and claim.key in self._left:
             self._left[claim.key] -= 1
         if self._active is not None:
-            self._active.begin(claim, confirmed_until)
+            self._active.take(claim, confirmed_until)
 
     def stop_run(self, token: int, why: Stop) -> None:
         """Stop the run with this token, if it is here."""
@@ -309,7 +310,14 @@ class Worker:
         acker = self._acker = Acker(self.backend, self.clock, self.longest_pause, self._acked)
         leases = LeaseKeeper(self.docket.open_backend, self.clock, self.lease, self._stop_held)
         active = self._active = ActiveRuns(
-            self.docket, Runner(self), self._function_for, acker, leases, intake.nudge, self.max_deliveries
+            self.docket,
+            Runner(self),
+            self._function_for,
+            acker,
+            leases,
+            self.concurrency,
+            intake.nudge,
+            self.max_deliveries,
         )
         services = self._services
         stack.push_async_callback(self._retire)
@@ -331,6 +339,7 @@ class Worker:
     async def _drain(self, intake: Intake, active: ActiveRuns) -> None:
         """End what runs: within the grace by itself, then cancelled and given back."""
         intake.stop()
+        active.give_back_ahead()
         if len(active):
             logger.info("worker %s stops; %d tasks are running", self.name, len(active))
         grace = self.shutdown_grace.total_seconds() if self.shutdown_grace is not None else None

@@ -128,7 +128,7 @@ async def test_case_03_what_a_zombie_says_counts_for_nothing(
     timed: Docket, docket_url: str, clock: ManualClock
 ) -> None:
     """Time leaps over its lease while it runs: progress, result and successor of the older grant are refused."""
-    begun, go_on = Signal(), Signal()
+    begun, told, go_on = Signal(), Signal(), Signal()
     superseded: list[bool] = []
 
     async def work(execution: Execution = CurrentExecution()) -> str:
@@ -142,7 +142,7 @@ async def test_case_03_what_a_zombie_says_counts_for_nothing(
             try:
                 await go_on.seen()
             except asyncio.CancelledError:
-                continue
+                told.give()
         await execution.progress.increment(100)
         superseded.append(await execution.is_superseded())
         return "first"
@@ -155,6 +155,7 @@ async def test_case_03_what_a_zombie_says_counts_for_nothing(
             clock.advance(timedelta(seconds=31))
             await work_off(other, name="second")
             assert await execution.get_result() == "second"
+            await told.seen()
             go_on.give()
             await until(lambda: bool(superseded))
         assert await execution.get_result() == "second"

@@ -33,9 +33,8 @@ begin
   if v_functions is null then
     v_functions := docket.functions_1(p_docket);
   end if;
+  v_sweep := docket.sweep_at_1(p_docket); -- first: who ends a hold meanwhile makes a task ready, which is seen next
   select h.due, h.next into v_due, v_next from docket.heads_1(p_docket, v_functions, v_now) h;
-  v_sweep := docket.sweep_at_1(p_docket);
-
   if v_sweep <= v_now then
     v_cancelled := array(select t.key from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
       and t.lease <= v_now order by t.lease limit 50 for update skip locked);
@@ -151,8 +150,8 @@ begin
   end if;
   if v_got < p_limit or p_limit = 0 then
     if v_got > 0 or v_due is not null or v_sweep <= v_now then
-      select h.next into v_next from docket.heads_1(p_docket, v_functions, v_now) h;
       v_sweep := docket.sweep_at_1(p_docket);
+      select h.next into v_next from docket.heads_1(p_docket, v_functions, v_now) h;
     end if;
     v_next := least(v_next, v_sweep);
   else

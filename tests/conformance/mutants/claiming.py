@@ -162,6 +162,15 @@ class WakesNobody(Sound):
             self.pushes += 1
 
 
+class ForgetsFreedPermits(Sound):
+    """A freed permit wakes who sleeps, but the next wait does not see it."""
+
+    class store(Store):
+        def wake_parked(self) -> None:
+            if self.waiters:
+                super().wake_parked()
+
+
 class SpinsInWait(Sound):
     """Never sleeps."""
 
@@ -190,7 +199,15 @@ CLAIMING = (
     Mutant(HastyRecovery, ("TestRecovery.test_later_recoveries_wait",)),
     Mutant(ForgetsLeases, ("TestClaiming.test_next_at_is_a_leases_end",)),
     Mutant(RenewsLapsed, ("TestLeases.test_lapsed_lease_cannot_be_renewed",)),
-    Mutant(LosesPushes, ("TestWait.test_ends_at_a_push", "TestWait.test_push_before_the_wait_is_not_lost")),
+    Mutant(
+        LosesPushes,
+        (
+            "TestWait.test_ends_at_a_push",
+            "TestWait.test_push_before_the_wait_is_not_lost",
+            "TestWait.test_end_of_a_hold_before_the_wait_is_not_lost",
+        ),
+    ),
     Mutant(WakesNobody, ("TestWait.test_ends_at_a_push", "TestWait.test_every_waiter_is_woken")),
+    Mutant(ForgetsFreedPermits, ("TestWait.test_permit_freed_before_the_wait_is_not_lost",)),
     Mutant(SpinsInWait, ("TestWait.test_sleeps_while_nothing_happens",)),
 )
