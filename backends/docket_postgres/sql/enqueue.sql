@@ -11,22 +11,38 @@ language plpgsql as $$
 declare
   v_now bigint := docket.now_1(p_now);
   v_fresh int;
-  v_seqs bigint[] := array(select nextval('docket.seq') from generate_series(1, cardinality(p_keys)));
+  v_due bigint;
+  v_seqs bigint[];
   v_keys text[] := p_keys;
   v_gates text[] := '{}';
 begin
-  with fresh as (
+  if cardinality(p_keys) = 1 then -- the common case, in as little as it takes
+    v_due := coalesce(p_dues[1], v_now + p_delays[1], v_now);
+    v_seqs := array[nextval('docket.seq')];
     insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
       headers)
-    select x.due, greatest(x.due, v_now), v_seqs[x.place], 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
-      x.payload, x.headers
-    from (select u.*, coalesce(u.at, v_now + u.delay, v_now) as due
-      from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
-        u(key, function, payload, run, headers, at, delay, attempt, place)) x
-    on conflict (docket, key) do nothing returning function, ready),
-  hints as (select function, min(ready) as at from fresh where ready < v_now + 2500000 group by function)
-  select (select count(*) from fresh),
-    (select docket.hint_1(p_channel, jsonb_object_agg(function, at))::text from hints) into v_fresh;
+    values (v_due, greatest(v_due, v_now), v_seqs[1], 1, p_attempts[1], 0, 1, p_docket, p_keys[1], p_functions[1],
+      p_runs[1], p_payloads[1], p_headers[1])
+    on conflict (docket, key) do nothing;
+    v_fresh := found::int;
+    if v_fresh = 1 and v_due < v_now + 2500000 then
+      perform docket.hint_1(p_channel, jsonb_build_object(p_functions[1], greatest(v_due, v_now)));
+    end if;
+  else
+    v_seqs := array(select nextval('docket.seq') from generate_series(1, cardinality(p_keys)));
+    with fresh as (
+      insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+        headers)
+      select x.due, greatest(x.due, v_now), v_seqs[x.place], 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
+        x.payload, x.headers
+      from (select u.*, coalesce(u.at, v_now + u.delay, v_now) as due
+        from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
+          u(key, function, payload, run, headers, at, delay, attempt, place)) x
+      on conflict (docket, key) do nothing returning function, ready),
+    hints as (select function, min(ready) as at from fresh where ready < v_now + 2500000 group by function)
+    select (select count(*) from fresh),
+      (select docket.hint_1(p_channel, jsonb_object_agg(function, at))::text from hints) into v_fresh;
+  end if;
   if v_fresh = cardinality(p_keys) then
     if docket.watched_1(p_docket, 1) then
       perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
