@@ -1,4 +1,4 @@
-"""What the site needs beyond its settings: pages beside mkdocs.yml, and two documents from the top of the repository."""
+"""What the site needs beyond its settings: pages beside mkdocs.yml, and documents from the top of the repository."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,6 @@
 """Every block of code in the README and the documents runs, and prints what is shown."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tests.support.servers.postgres import shared_postgres_url
 from tests.support.servers.redis import oldest_binary, shared_url, version
 from tests.support.snippets import NOT_RUN, OUTPUT, PAGES, ROOT, Reader, blocks_of, is_run, matches
 
-SERVERS = {
+SERVERS: dict[str, Callable[[], str]] = {
     "postgresql://app@db.example/shop": shared_postgres_url,
     "redis://cache.example": lambda: shared_url(version(oldest_binary())),
 }
