@@ -45,7 +45,7 @@ def _section(name: str, command: Any) -> str:
     if arguments:
         lines += ["| argument | |", "|---|---|", *(f"| `{_name(one)}` | {_text(one.help)} |" for one in arguments), ""]
     if options:
-        lines += ["| option | | default | variable |", "|---|---|---|---|", *(_row(name, one) for one in options), ""]
+        lines += ["| option and variable | | default |", "|---|---|---|", *(_row(name, one) for one in options), ""]
     return "\n".join(lines)
 
 
@@ -56,7 +56,7 @@ def _name(argument: Any) -> str:
 def _row(command: str, option: Any) -> str:
     names = ", ".join(f"`{one}`" for one in [*option.opts, *option.secondary_opts])
     variable = option.envvar or re.sub(r"\W", "_", f"{command} {option.name}").upper()
-    return f"| {names} | {_text(option.help)} | {_default(option)} | `{variable}` |"
+    return f"| {names}<br>`{variable}` | {_text(option.help)} | {_default(option)} |"
 
 
 def _default(option: Any) -> str:
