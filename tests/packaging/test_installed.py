@@ -93,9 +93,10 @@ def test_it_runs_a_task_and_loads_no_driver_of_another_store(installed: Installe
 
 
 def test_importing_it_takes_no_time_that_one_would_notice(installed: Installed) -> None:
-    """On a machine so loaded that even the best time is no measure, what asyncio alone takes is the yardstick."""
+    """On a machine so loaded that even the best time is no measure, what asyncio alone takes is the yardstick: we take
+    four times that, and the command line or SQLAlchemy would make it eight."""
     asyncio, ours = map(float, installed.script(STARTS).split())
-    assert ours < max(0.150, 4 * asyncio)
+    assert ours < max(0.150, 6 * asyncio)
 
 
 def test_importing_it_loads_neither_a_store_nor_the_command_line(installed: Installed) -> None:
