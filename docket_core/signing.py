@@ -14,8 +14,9 @@ class SignedCodec:
     """Another codec's bytes with a signature over them and what they belong to; nothing else is decoded.
 
     HMAC-SHA256 over docket, key, function and bytes, verified before the inner codec sees anything. So who can write
-    to the store but has no key cannot make a worker decode what they wrote. What they can do: put an old payload of
-    the same docket, key and function in the place of a newer one, delete, delay and repeat tasks.
+    to the store but has no key cannot make a worker decode a task that they wrote. What they can do: put an old
+    payload of the same docket, key and function in the place of a newer one, delete, delay and repeat tasks. Strikes
+    are no tasks: no codec is asked about them, and they are pickled.
 
     Args:
         codec: what encodes the value.

@@ -1,8 +1,6 @@
 """What the documents say about the code is true."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,9 @@ from docket_core.backend.states import State
 from tests.support.lifecycle import DOCUMENT, table, with_table
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RECORDS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+DOCUMENTS = sorted(ROOT.glob("*.md"))
+"""Those beside the site, whose own links its build checks."""
+RECORDS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 
 
 def test_the_table_of_transitions_is_the_one_in_the_code() -> None:
@@ -44,15 +43,3 @@ def test_a_decision_is_one_page_with_context_decision_and_consequences(record: P
 def test_no_two_decisions_have_the_same_number() -> None:
     numbers = [record.name[:4] for record in RECORDS]
     assert len(set(numbers)) == len(numbers)
-
-
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("example", [example for example in EXAMPLES if "asyncio.run" in example])
-def test_examples_of_the_readme_run(example: str, tmp_path: Path) -> None:
-    script = tmp_path / "example.py"
-    script.write_text(example)
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Hello, Ann!" in done.stdout or "Ann" not in example

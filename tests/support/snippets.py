@@ -1,0 +1,161 @@
+"""Runs what the documents show, as a reader would: the blocks of one page in their order, in one folder.
+
+The rules, which tests/docs enforces:
+
+- `python` runs as a script of its own; with `title="name.py"` it is kept under that name, for those that come after.
+- `sh` runs line by line. A `docket worker` that does not end by itself runs beside the rest of the page, as in a second
+  terminal. `pip install` is not run: the extras that it names must exist.
+- `text` with `title="output"` is all that the block before it has printed; a line `…` stands for any lines.
+- A block with `title="not run here: why"` is not run, and the reader sees why.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from tests.support.command import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+NOT_RUN = "not run here: "
+OUTPUT = "output"
+_FENCE = re.compile(r'^( *)```(\w*)(?: title="([^"]*)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
+_FIRST_WORDS = ("docket ", "python ", "export ", "sqlite3 ")
+_INSTALLS = ("pip install ", "python3 -m venv ")
+
+
+class Block(NamedTuple):
+    """A block of code of a page."""
+
+    line: int
+    language: str
+    title: str
+    text: str
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    """The blocks of code of a page, in their order."""
+    text = page.read_text()
+    for found in _FENCE.finditer(text):
+        indent, language, title, code = found.groups()
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(line, language, title or "", re.sub(rf"^{indent}", "", code, flags=re.MULTILINE))
+
+
+def is_run(block: Block) -> bool:
+    return block.language in {"python", "sh"} and not block.title.startswith(NOT_RUN)
+
+
+class Reader:
+    """Somebody who follows one page, in an empty folder.
+
+    Args:
+        folder: where.
+        bytecode: a folder for Python's own use, which all readers may share.
+        servers: for the address of each server that pages name, what gives a real one's.
+    """
+
+    def __init__(self, folder: Path, bytecode: Path, servers: dict[str, Callable[[], str]]) -> None:
+        self._folder = folder
+        self._servers = servers
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._environment = environment({"PATH": path, "PYTHONPYCACHEPREFIX": str(bytecode)})
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a reader's Python does not compile all at each start
+        self._beside: list[subprocess.Popen[str]] = []
+        self._printed = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._beside:
+            process.kill()
+            process.communicate()
+
+    def follow(self, block: Block) -> None:
+        """Do what a block says, or compare what it shows."""
+        if block.language == "text" and block.title == OUTPUT:
+            assert matches(block.text, self._printed), f"line {block.line}: printed was\n{self._printed}"
+        elif is_run(block) and block.language == "python":
+            self._printed = self._script(block)
+        elif is_run(block):
+            self._printed = "".join(self._line(line, block) for line in lines_of(block.text))
+
+    def _script(self, block: Block) -> str:
+        name = block.title if block.title.endswith(".py") else f"line_{block.line}.py"
+        (self._folder / name).write_text(self._real(block.text))
+        return self._run([sys.executable, "-W", "error", name], block)
+
+    def _line(self, line: str, block: Block) -> str:
+        if line.startswith(_INSTALLS):
+            check_extras(line)
+            return ""
+        assert line.startswith(_FIRST_WORDS), f"line {block.line}: nobody here knows how to run {line!r}"
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").partition("=")
+            self._environment[name] = self._real(shlex.split(value)[0])
+            return ""
+        if line.startswith("docket worker") and "--until-finished" not in line:
+            self._work(shlex.split(self._real(line)))
+            return ""
+        return self._run(["bash", "-c", self._real(line)], block)
+
+    def _work(self, command: list[str]) -> None:
+        self._beside.append(
+            subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=self._environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        )
+
+    def _run(self, command: list[str], block: Block) -> str:
+        done = subprocess.run(
+            command, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"line {block.line}: {command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _real(self, text: str) -> str:
+        for address, real in self._servers.items():
+            if address in text:
+                text = text.replace(address, real())
+        return text
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """The commands of a block for a shell, without comments and continuations."""
+    for line in text.replace("\\\n", " ").splitlines():
+        command = re.sub(r"(^|\s)# .*$", "", line).strip()
+        if command:
+            yield command
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Whether a page shows what was printed; a line `…` is any lines, and spaces at the ends of lines do not count."""
+    pattern = "\n".join(
+        r"(?:.*\n?)*?" if line.strip() == "…" else re.escape(line.rstrip()).replace("…", ".*")
+        for line in shown.strip().splitlines()
+    )
+    text = "\n".join(line.rstrip() for line in printed.strip().splitlines())
+    return re.fullmatch(pattern, text) is not None
+
+
+def check_extras(line: str) -> None:
+    """What a page tells to install is there to be installed."""
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    for group in re.findall(r"(?:docket-core|\.)\[([\w,]+)\]", line):
+        assert set(group.split(",")) <= set(extras), line
