@@ -7,6 +7,8 @@ from docket_core.bench.contestants import Field
 
 DEFAULT_CONCURRENCY = 10
 """Of a worker, unless its user says something else."""
+CALM = 1.0
+"""Seconds after which a worker has nothing left to do of its start."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,11 @@ class Scale:
     """Tasks whose size in the store is taken."""
     soak: int = 100_000
     """Tasks over which a worker's memory is looked at."""
+    depth: int = 100_000
+    """So many tasks wait where the time of a claim is taken, against the same at 1,000."""
 
 
-QUICK = Scale(0.15, 1000, 0.0, 30, 500, 1.0, 1000, 2000)
+QUICK = Scale(0.15, 1000, 0.0, 30, 500, 1.0, 1000, 2000, 2000)
 """For a look, and for tests."""
 Figures = Mapping[str, float]
 """By the key of the metric."""

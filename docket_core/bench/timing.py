@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from docket_core.bench.contestants import PATIENCE, Failed, Field
-from docket_core.bench.scale import DEFAULT_CONCURRENCY, Figures, Scale, Scenario
+from docket_core.bench.scale import CALM, DEFAULT_CONCURRENCY, Figures, Scale, Scenario
 
 LEASE = 2.0
 """Of a worker that is killed, in seconds."""
@@ -18,6 +18,7 @@ async def _latency(field: Field, scale: Scale) -> Figures:
     producer = await field.producer()
     (worker,) = await field.workers()
     await worker("work", concurrency=DEFAULT_CONCURRENCY, options={})
+    await asyncio.sleep(CALM)
     called = (await producer("ping", first=0, count=scale.samples, pause=0.02))["called"]
     await field.all_started(scale.samples)
     waited = [1000 * (start - call) for start, call in zip(field.marks.all(), called, strict=True)]
