@@ -1,7 +1,8 @@
 """The full comparison: docket-core on all stores, peers and the stores' own limits, interleaved in one run.
 
-python -m benchmarks                      measure, write docs/benchmarks.json, .md and .svg
-python -m benchmarks --render             write the page anew from docs/benchmarks.json
+python -m benchmarks                                measure, write docs/benchmarks.json, .md and .svg
+python -m benchmarks --render                       write the page anew from docs/benchmarks.json
+python -m benchmarks --merge --scenarios add        measure one scenario anew, leave the rest as it is
 python -m benchmarks --stores redis --peers pydocket,dramatiq --scenarios drain-10,drain-100 --no-page
 """
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--no-limits", action="store_true", help="without the stores' own limits")
     parser.add_argument("--output", type=Path, default=DOCS / "benchmarks.json", help="the figures, as JSON")
     parser.add_argument("--environments", type=Path, default=environments.DEFAULT, help="where peers are installed")
+    parser.add_argument("--merge", action="store_true", help="keep what is in --output and is not measured anew")
     parser.add_argument("--no-page", action="store_true", help="show a table instead of writing the page")
     parser.add_argument("--render", action="store_true", help="measure nothing: write the page from --output")
     options = parser.parse_args()
@@ -72,6 +74,11 @@ def _measure(options: argparse.Namespace) -> None:
             out=Console(stderr=True),
         )
         results.settings["stores"] = {store: place.version for store, place in found.items()}
+    if options.merge and options.output.exists():
+        older = read(options.output)
+        older.settings["stores"] |= results.settings.pop("stores")
+        older.merge(results)
+        results = older
     results.write(options.output)
 
 

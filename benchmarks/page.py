@@ -14,18 +14,18 @@ CHARTED = ("drain-100", "drain-10", "add", "add-many", "latency-p50")
 _METHOD = """\
 ## How it is measured
 
-- *Side by side.* Every scenario runs on all contestants of a store before its next round begins (A B C, A B C, …), in one
-  run on one machine, servers, producers and workers together. Shown are medians, with the lowest and the highest round.
+- *Side by side.* Every scenario runs on all contestants before its next round begins (A B C, A B C, …), on one machine,
+  servers, producers and workers together. Shown are medians, with the lowest and the highest round.
 - *The same code.* A contestant is a process that hosts a framework and does what scenarios ask for: `docket_core/bench`
   times docket-core, each peer (`benchmarks/peers`, in an environment of its own, by its public API) and the stores' own
   limits (`benchmarks/limits.py`) alike.
-- *The task* is an async function (for thread pools: a plain one) that takes a small int and a small str and does nothing
-  but write down when it was started, in memory that all processes share.
+- *The task* is an async function (for thread pools: a plain one) that takes a small int and a small str and does
+  nothing but write down when it was started, in memory that all processes share.
 - *Defaults.* docket-core runs with what a user gets: results and records kept, leases and fencing on, SQLite with
   `synchronous=full`; log level WARNING for all. Each scenario finds its store empty.
-- *Drain*: a backlog, sized so that a round takes one or two seconds, worked off by one worker process that is already up;
-  from the first task's start until the store has recorded all as done. For peers it ends with the *start* of the last
-  task, which is earlier.
+- *Drain*: a backlog, sized so that a round takes one or two seconds, worked off by one worker process that is already
+  up; from the first task's start until the store has recorded all as done. For peers it ends with the *start* of the
+  last task, which is earlier.
 - *Latency*: from the call of `add` in one process to the first line of the task in another, the worker being idle. In
   memory both share one event loop.
 - *Lateness*: from a task's due time to its first line, one task due every 10 ms.

@@ -1,9 +1,10 @@
 """The stores that everybody is measured on: servers of our own, emptied for each scenario, and what they tell."""
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import Collection, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -65,18 +66,21 @@ class RedisPlace:
 
     async def fresh(self, name: str) -> str:
         del name
-        if self._watch is not None:
-            await self._watch.close()
-            self._watch = None
+        self.close()
         self._server.command("FLUSHALL")
         self._server.command("SCRIPT", "FLUSH")
         return self._server.url
 
     async def commands(self) -> float | None:
         if self._watch is None:
-            self._watch = Monitor()
-            await self._watch.open(self._server.port)
-        return float(self._watch.seen)
+            self._watch = Monitor(self._server.port)
+        return float(self._watch.count())
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     async def size(self) -> float | None:
         return float(self._server.info("memory")["used_memory"])
@@ -85,27 +89,27 @@ class RedisPlace:
 class Monitor:
     """Counts the commands that clients send to a Redis: `MONITOR` marks those of scripts, which are left out."""
 
-    def __init__(self) -> None:
-        self.seen = 0
-        self._task: asyncio.Task[None] | None = None
-        self._writer: asyncio.StreamWriter | None = None
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket.sendall(b"MONITOR\r\n")
+        self._rest = b""
+        self._seen = 0
+        while b"\r\n" not in self._rest:
+            self._rest += self._socket.recv(65536)
+        self._rest = self._rest.partition(b"\r\n")[2]
+        self._socket.setblocking(False)
 
-    async def open(self, port: int) -> None:
-        reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
-        self._writer.write(b"MONITOR\r\n")
-        await reader.readline()
-        self._task = asyncio.create_task(self._count(reader))
+    def count(self) -> int:
+        """How many there were since it was opened."""
+        with suppress(BlockingIOError):
+            while data := self._socket.recv(65536):
+                self._rest += data
+        *lines, self._rest = self._rest.split(b"\r\n")
+        self._seen += sum(b" lua] " not in line for line in lines)
+        return self._seen
 
-    async def close(self) -> None:
-        if self._task is not None and self._writer is not None:
-            self._writer.close()
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _count(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            if b" lua] " not in line:
-                self.seen += 1
+    def close(self) -> None:
+        self._socket.close()
 
 
 class PostgresPlace:
@@ -165,7 +169,8 @@ def places(stores: Collection[str], folder: Path) -> Generator[dict[str, Place],
         if "redis" in stores:
             server = stack.enter_context(redis.RedisServer())
             release = server.info("server")["redis_version"]
-            found["redis"] = Place(server.url, RedisPlace(server), f"Redis {release}, no persistence")
+            place = stack.enter_context(closing(RedisPlace(server)))
+            found["redis"] = Place(server.url, place, f"Redis {release}, no persistence")
         if "postgres" in stores:
             database = stack.enter_context(postgres.PostgresServer("16"))
             release = str(asyncio.run(postgres.run_sql(database.url(), "show server_version"))[0][0])

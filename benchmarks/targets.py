@@ -1,4 +1,4 @@
-"""What is aimed at, as data: ratios to the best peer and to the store's own limit, and a few bounds that stand alone."""
+"""What is aimed at, as data: ratios to the best peer and to the store's own limit, and bounds that stand alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

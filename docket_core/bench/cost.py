@@ -4,7 +4,7 @@ import asyncio
 import statistics
 
 from docket_core.bench.contestants import Field, Lacking
-from docket_core.bench.scale import CALM, DEFAULT_CONCURRENCY, Figures, Scale, Scenario
+from docket_core.bench.scale import DEFAULT_CONCURRENCY, Figures, Scale, Scenario
 
 SHALLOW = 1000
 CLAIMS, WARM = 60, 10
@@ -16,7 +16,7 @@ async def _idle(field: Field, scale: Scale) -> Figures:
     probe = field.contestant.probe
     (worker,) = await field.workers()
     await worker("work", concurrency=DEFAULT_CONCURRENCY, options={})
-    await asyncio.sleep(CALM)
+    await asyncio.sleep(scale.calm)
     sent = await probe.commands() if probe is not None else None
     before = await worker("usage")
     await asyncio.sleep(scale.idle_seconds)

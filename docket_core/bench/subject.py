@@ -11,6 +11,7 @@ from typing import Any
 from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.model import Ack, Task
 from docket_core.backend.registry import open_backend
+from docket_core.backend.states import State
 from docket_core.bench.agent import TEXT, Subject, serve
 from docket_core.bench.marks import Marks
 from docket_core.docket import Docket
@@ -98,10 +99,14 @@ class DocketSubject(Subject):
 
     async def clear(self) -> None:
         await self.docket.clear()
-        later = ManualClock(datetime.now(UTC) + DAY)  # by then nothing is kept any more
-        async with open_backend(self._url, self.docket.name, clock=later) as backend:
-            while await backend.prune(PRUNED):
-                pass
+        clock = ManualClock(datetime.now(UTC))
+        async with open_backend(self._url, self.docket.name, clock=clock) as backend:
+            page = await backend.scan({State.RUNNING}, PRUNED)  # of workers that were killed
+            await backend.cancel([record.key for record in page.records])
+            for _ in range(2):  # leases have run out a day later, and nothing is kept any more after another
+                clock.advance(DAY)
+                while await backend.prune(PRUNED):
+                    pass
 
     async def claims(self, times: int) -> list[float]:
         backend, functions = self.docket.backend, frozenset({self._task.__name__})

@@ -11,6 +11,7 @@ BUDGETS = {
     "cli": 120.0,
     "faults": 480.0,
     "packaging": 120.0,
+    "benchmarks": 120.0,
 }
 """Seconds for all tests of the folder together, waiting included, while four processes share two cores."""
 FAR_ABOVE = 4.0
