@@ -9,7 +9,7 @@ from docket_core.bench.metrics import BY_KEY
 from docket_core.bench.results import Results
 from docket_core.bench.tables import failures, markdown_rows, number, where
 
-CHARTED = ("drain-100", "drain-10", "add", "add-many", "latency-p50")
+CHARTED = ("drain-100", "add", "latency-p50")
 
 _METHOD = """\
 ## How it is measured
@@ -37,7 +37,12 @@ _METHOD = """\
 def write(results: Results, folder: Path) -> None:
     """Write the page and its chart."""
     (folder / "benchmarks.md").write_text(render(results), encoding="utf-8")
-    (folder / "benchmarks.svg").write_text(svg(results, CHARTED), encoding="utf-8")
+    (folder / "benchmarks.svg").write_text(chart(results), encoding="utf-8")
+
+
+def chart(results: Results) -> str:
+    """The chart as SVG: for each store on its own, docket-core, peers and limit."""
+    return svg(results, CHARTED, by_store=True)
 
 
 def render(results: Results) -> str:
@@ -52,6 +57,7 @@ def render(results: Results) -> str:
         "",
         *where(results),
         *_stores(results),
+        *_busy(results),
         "",
         "![Medians and spread, by store](benchmarks.svg)",
         "",
@@ -89,6 +95,12 @@ def _stores(results: Results) -> Iterator[str]:
         yield f"Stores: {'; '.join(versions[store] for store in sorted(versions) if store != 'memory')}."
 
 
+def _busy(results: Results) -> Iterator[str]:
+    load, cores = results.machine.get("load"), results.machine.get("cores")
+    if load and cores and load > cores:
+        yield "**The machine was busy with other things: take these figures for a trial.**"
+
+
 def _row(verdict: Verdict) -> str:
     metric = BY_KEY[verdict.target.metric]
     sign = "≥" if verdict.higher_is_better else "≤"
@@ -108,5 +120,7 @@ def _by_store(results: Results) -> Iterator[str]:
     for store in stores:
         yield f"### {store.capitalize()}"
         yield ""
-        yield from markdown_rows(results, [n for n, about in results.contestants.items() if about["store"] == store])
+        told = {name for name, _ in results.values}
+        names = [name for name, about in results.contestants.items() if about["store"] == store and name in told]
+        yield from markdown_rows(results, names)
         yield ""

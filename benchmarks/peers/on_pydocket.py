@@ -1,4 +1,4 @@
-"""pydocket, on Redis. Tuned: the two intervals of its worker are short, and the pool has more than 100 connections."""
+"""pydocket, on Redis. Tuned: its worker waits as little as may be, and the pool has more than 100 connections."""
 
 import asyncio
 import importlib
@@ -41,7 +41,7 @@ class Pydocket(Subject):
         raise NotImplementedError
 
     async def work(self, concurrency: int, options: dict[str, Any]) -> None:
-        short = {"minimum_check_interval": SHORT, "scheduling_resolution": SHORT} if self._tuned else {}
+        short = {"minimum_check_interval": SHORT} if self._tuned else {}
         self._worker = self._worker_class(self._docket, concurrency=concurrency, **short)
         await self._worker.__aenter__()
         self._running = asyncio.create_task(self._worker.run_forever())
@@ -49,7 +49,7 @@ class Pydocket(Subject):
     async def stop(self) -> None:
         if self._worker is not None:
             self._running.cancel()
-            await asyncio.wait([self._running])
+            await asyncio.wait([self._running], timeout=3)
             await self._worker.__aexit__(None, None, None)
             self._worker = None
 

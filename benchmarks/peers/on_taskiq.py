@@ -38,7 +38,7 @@ class Taskiq(Subject):
     async def stop(self) -> None:
         if self._running is not None:
             self._running.cancel()
-            await asyncio.wait([self._running])
+            await asyncio.wait([self._running], timeout=3)
             self._running = None
 
 

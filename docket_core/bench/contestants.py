@@ -147,12 +147,12 @@ class Field:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._producer is not None and error is None:
-                await asyncio.gather(*(agent("stop") for agent in self._agents))
-                await self._producer("clear")
-                await asyncio.gather(*(agent("close") for agent in self._agents))
-            elif error is not None:
+            if error is not None:
                 await asyncio.gather(*(agent.kill() for agent in self._agents))
+            elif self._agents:
+                await asyncio.gather(*(agent("stop") for agent in self._agents))
+                await (self._producer or self._agents[0])("clear")
+                await asyncio.gather(*(agent("close") for agent in self._agents))
         finally:
             await asyncio.gather(*(agent.end() for agent in self._agents))
             if self._marks is not None:

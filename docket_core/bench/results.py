@@ -140,6 +140,7 @@ def this_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "docket-core": installed("docket-core"),
+        "load": _load(),
     }
 
 
@@ -149,6 +150,14 @@ def installed(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _load() -> float | None:
+    """How busy the machine was in the last minute: how many processes wanted to run."""
+    try:
+        return round(os.getloadavg()[0], 1)
+    except (OSError, AttributeError):  # not every system counts it
+        return None
 
 
 def _processor() -> str:

@@ -28,6 +28,8 @@ def where(results: Results) -> list[str]:
     machine, settings = results.machine, results.settings
     told = f"{machine.get('cpu')}, {machine.get('cores')} cores, {machine.get('system')}, {machine.get('python')}"
     rounds = f", {settings['rounds']} interleaved rounds" if "rounds" in settings else ""
+    if machine.get("load") is not None:
+        rounds += f"; load average before it began: {machine['load']}"
     quick = " A quick run: its figures are good for a look only." if settings.get("quick") else ""
     lines = [f"Measured on {results.date[:10]}: {told}, docket-core {machine.get('docket-core')}{rounds}.{quick}"]
     versions = {

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +144,9 @@ def test_a_store_that_cannot_be_reached_fails_and_the_others_go_on(bench: Bench)
     assert [row["contestant"] for row in said.json["figures"]] == ["memory"]
     assert [(row["contestant"], row["scenario"]) for row in said.json["failures"]] == [("sqlite", "add")]
     assert "sqlite failed at add" in said.err
+
+
+def test_no_other_command_waits_for_what_only_this_one_needs(tmp_path: Path) -> None:
+    script = "import sys, docket_core.cli.app; print([name for name in sys.modules if 'docket_core.bench' in name])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
