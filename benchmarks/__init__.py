@@ -1,1 +1,1 @@
-"""Benchmarks over the public API; see `python -m benchmarks.smoke --help`."""
+"""The full comparison: docket-core on all its stores, its peers, and the stores' own limits; `python -m benchmarks`."""

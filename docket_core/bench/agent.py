@@ -65,6 +65,10 @@ class Subject:
     async def clear(self) -> None:
         """Remove all that was added and all that is kept of it."""
 
+    async def claims(self, times: int) -> list[float]:
+        """Claim tasks without a worker and give them back; answers how long each claim took, in seconds."""
+        raise NotImplementedError
+
     async def bare(self, batch: int, count: int) -> float:
         """Take and acknowledge so many tasks without a worker; answers how long that took, in seconds."""
         raise NotImplementedError
@@ -136,6 +140,9 @@ class Agent:
     async def clear(self) -> dict[str, Any]:
         await self.subject.clear()
         return {}
+
+    async def claims(self, times: int) -> dict[str, Any]:
+        return {"seconds": await self.subject.claims(times)}
 
     async def bare(self, batch: int, count: int) -> dict[str, Any]:
         return {"seconds": await self.subject.bare(batch, count)}

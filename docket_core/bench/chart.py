@@ -23,15 +23,22 @@ _STYLE = """
 """
 
 
-def svg(results: Results, metrics: Sequence[str] = CHARTED, names: Sequence[str] | None = None) -> str:
-    """A group of bars for each metric, one bar for each contestant that has a figure, with its spread as a line."""
-    shown = list(results.contestants) if names is None else list(names)
+def svg(results: Results, metrics: Sequence[str] = CHARTED, *, by_store: bool = False) -> str:
+    """A group of bars for each metric, one bar for each contestant that has a figure, with its spread as a line.
+
+    Args:
+        by_store: a group for each metric and store, each to a scale of its own.
+    """
+    stores = dict.fromkeys(about["store"] for about in results.contestants.values())
+    groups = [(store, [n for n, about in results.contestants.items() if about["store"] == store]) for store in stores]
     parts: list[str] = []
     y = _TOP
     for metric in results.metrics():
         if metric.key in metrics:
-            group, y = _group(results, metric, shown, y)
-            parts += group
+            for store, names in groups if by_store else [("", list(results.contestants))]:
+                title = f"{store}: {metric.title}" if store else metric.title
+                group, y = _group(results, metric, title, names, y)
+                parts += group
     title = "docket-core benchmark: medians and spread"
     about = escape(f"{results.machine.get('cpu')}, {results.machine.get('cores')} cores, {results.date[:10]}")
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" role="img">'
@@ -39,7 +46,7 @@ def svg(results: Results, metrics: Sequence[str] = CHARTED, names: Sequence[str]
     return "\n".join([head, f"<title>{title}</title>", f"<style>{_STYLE}</style>", first, *parts, "</svg>"]) + "\n"
 
 
-def _group(results: Results, metric: Metric, names: Sequence[str], y: int) -> tuple[list[str], int]:
+def _group(results: Results, metric: Metric, title: str, names: Sequence[str], y: int) -> tuple[list[str], int]:
     figures = [(name, figure) for name in names if (figure := results.figure(name, metric.key)) is not None]
     top = max((figure.high for _, figure in figures), default=0.0)
     if not top:
@@ -47,7 +54,7 @@ def _group(results: Results, metric: Metric, names: Sequence[str], y: int) -> tu
     scale = (WIDTH - _LEFT - _RIGHT) / top
     better = "higher is better" if metric.higher_is_better else "lower is better"
     parts = [
-        f'<text x="10" y="{y + 14}" class="title">{escape(metric.title)}</text>'
+        f'<text x="10" y="{y + 14}" class="title">{escape(title)}</text>'
         f'<text x="{WIDTH - 10}" y="{y + 14}" class="note" text-anchor="end">{escape(metric.unit)}, {better}</text>'
     ]
     y += _TITLE

@@ -18,6 +18,8 @@ from docket_core.bench.marks import Marks
 
 PATIENCE = 120.0
 """Seconds after which a process that does not answer has failed."""
+STALLED = 15.0
+"""Seconds without any start after which no more tasks are waited for."""
 LEAVING = 10.0
 
 
@@ -32,8 +34,8 @@ class Lacking(Exception):
 class Probe(Protocol):
     """What only the store itself can tell. All may take their time: nothing is measured meanwhile."""
 
-    def fresh(self, name: str) -> str:
-        """The URL of an empty store for one scenario."""
+    async def fresh(self, name: str) -> str:
+        """The URL of an empty store for one scenario; what was there before is gone."""
         ...
 
     async def commands(self) -> float | None:
@@ -131,24 +133,26 @@ class Field:
         self.contestant = contestant
         self.folder = folder
         self.name = f"bench-{uuid4().hex[:12]}"
-        self.url = contestant.probe.fresh(self.name) if contestant.probe is not None else contestant.url
+        self.url = contestant.url
         self._marks: Marks | None = None
         self._agents: list[Agent] = []
         self._producer: Agent | None = None
 
     async def __aenter__(self) -> Self:
+        if self.contestant.probe is not None:
+            self.url = await self.contestant.probe.fresh(self.name)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._producer is not None and error is None:
-                await asyncio.gather(*(agent("stop") for agent in self._agents))
-                await self._producer("clear")
-                await asyncio.gather(*(agent("close") for agent in self._agents))
-            elif error is not None:
+            if error is not None:
                 await asyncio.gather(*(agent.kill() for agent in self._agents))
+            elif self._agents:
+                await asyncio.gather(*(agent("stop") for agent in self._agents))
+                await (self._producer or self._agents[0])("clear")
+                await asyncio.gather(*(agent("close") for agent in self._agents))
         finally:
             await asyncio.gather(*(agent.end() for agent in self._agents))
             if self._marks is not None:
@@ -192,7 +196,7 @@ class Field:
         while (started := self.marks.started()) < count:
             if started == seen:
                 moved += pause
-                if moved > PATIENCE / 2:
+                if moved > STALLED:
                     raise Failed(f"only {started} of {count} tasks have started, and no more do")
                 pause = min(0.05, pause * 1.5)
             else:  # at this rate, half of what is left takes so long

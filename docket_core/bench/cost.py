@@ -1,12 +1,14 @@
 """Scenarios of cost: an idle worker, the size of a task in the store, a worker's memory."""
 
 import asyncio
+import statistics
 
 from docket_core.bench.contestants import Field, Lacking
 from docket_core.bench.scale import DEFAULT_CONCURRENCY, Figures, Scale, Scenario
 
-CALM = 1.0
-"""Seconds after which a worker has nothing left to do of its start."""
+SHALLOW = 1000
+CLAIMS, WARM = 60, 10
+"""So many claims are timed, and the first ones are left out."""
 
 
 async def _idle(field: Field, scale: Scale) -> Figures:
@@ -14,7 +16,7 @@ async def _idle(field: Field, scale: Scale) -> Figures:
     probe = field.contestant.probe
     (worker,) = await field.workers()
     await worker("work", concurrency=DEFAULT_CONCURRENCY, options={})
-    await asyncio.sleep(CALM)
+    await asyncio.sleep(scale.calm)
     sent = await probe.commands() if probe is not None else None
     before = await worker("usage")
     await asyncio.sleep(scale.idle_seconds)
@@ -64,8 +66,19 @@ async def _memory(field: Field, scale: Scale) -> Figures:
     return {"memory": memory[-1] / 2**20, "memory-growth": 1000 * growth / 1024}
 
 
+async def _depth(field: Field, scale: Scale) -> Figures:
+    """How much longer a claim of ten tasks takes where many wait than where 1,000 do."""
+    producer = await field.producer()
+    await producer("fill", first=0, count=SHALLOW)
+    shallow = (await producer("claims", times=CLAIMS))["seconds"]
+    await producer("fill", first=SHALLOW, count=scale.depth - SHALLOW)
+    deep = (await producer("claims", times=CLAIMS))["seconds"]
+    return {"depth": statistics.median(deep[WARM:]) / statistics.median(shallow[WARM:])}
+
+
 COST = (
     Scenario("idle", _idle, ["idle-commands", "idle-cpu"]),
     Scenario("bytes", _bytes, ["bytes"], once=True),
+    Scenario("depth", _depth, ["depth"], once=True),
     Scenario("memory", _memory, ["memory", "memory-growth"], once=True),
 )

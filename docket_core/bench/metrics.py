@@ -36,6 +36,7 @@ METRICS = (
     Metric("at-once", "all due at one instant: last start, by the time they take to drain", "x"),
     Metric("idle-commands", "idle worker, store commands", "/s"),
     Metric("idle-cpu", "idle worker, CPU", "%"),
+    Metric("depth", "claim where many wait, by the same at 1,000", "x"),
     Metric("bytes", "stored per queued task", "bytes"),
     Metric("memory", "worker's memory after the soak", "MiB"),
     Metric("memory-growth", "worker's memory, growth per 1,000 tasks", "KiB"),

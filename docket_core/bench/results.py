@@ -58,6 +58,16 @@ class Results:
         """Take note of what went wrong."""
         self.failures.append({"contestant": contestant, "scenario": scenario, "why": why})
 
+    def merge(self, newer: "Results") -> None:
+        """Take over all that a later run measured, in place of what was there of the same contestants and metrics."""
+        self.contestants |= newer.contestants
+        self.values |= newer.values
+        done = {(failure["contestant"], failure["scenario"]) for failure in newer.failures}
+        done |= {(name, metric) for name, metric in newer.values}
+        self.failures = [f for f in self.failures if (f["contestant"], f["scenario"]) not in done] + newer.failures
+        self.machine, self.date = newer.machine, newer.date
+        self.settings |= newer.settings
+
     def figure(self, contestant: str, metric: str) -> Figure | None:
         """What was measured; None if it was not."""
         values = self.values.get((contestant, metric))
@@ -130,6 +140,7 @@ def this_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "docket-core": installed("docket-core"),
+        "load": _load(),
     }
 
 
@@ -139,6 +150,14 @@ def installed(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _load() -> float | None:
+    """How busy the machine was in the last minute: how many processes wanted to run."""
+    try:
+        return round(os.getloadavg()[0], 1)
+    except (OSError, AttributeError):  # not every system counts it
+        return None
 
 
 def _processor() -> str:

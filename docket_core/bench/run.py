@@ -36,6 +36,7 @@ def take(
     rounds: int | None = None,
     quick: bool = False,
     soak: int | None = None,
+    depth: int | None = None,
     out: Console | None = None,
 ) -> Results:
     """Measure it all.
@@ -44,13 +45,13 @@ def take(
         rounds: None is one for a quick run, else `ROUNDS`.
         quick: everything small, for a look.
         soak: over how many tasks a worker's memory is looked at.
+        depth: how many tasks wait where the time of a claim is taken.
         out: where progress is shown, if it is a terminal.
     """
     scale: Scale = QUICK if quick else Scale()
-    if soak is not None:
-        scale = replace(scale, soak=soak)
+    scale = replace(scale, soak=soak or scale.soak, depth=depth or scale.depth)
     rounds = rounds or (1 if quick else ROUNDS)
-    results = start(contestants, {"rounds": rounds, "quick": quick, "soak": scale.soak})
+    results = start(contestants, {"rounds": rounds, "quick": quick, "soak": scale.soak, "depth": scale.depth})
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),

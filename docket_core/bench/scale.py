@@ -28,9 +28,27 @@ class Scale:
     """Tasks whose size in the store is taken."""
     soak: int = 100_000
     """Tasks over which a worker's memory is looked at."""
+    calm: float = 1.0
+    """Seconds after which a worker has nothing left to do of its start."""
+    ahead: float = 1.0
+    """Seconds until the first task is due, of those that are added for later."""
+    depth: int = 100_000
+    """So many tasks wait where the time of a claim is taken, against the same at 1,000."""
 
 
-QUICK = Scale(0.15, 1000, 0.0, 30, 500, 1.0, 1000, 2000)
+QUICK = Scale(
+    seconds=0.1,
+    count=1000,
+    drain_seconds=0.0,
+    samples=30,
+    at_once=500,
+    idle_seconds=1.0,
+    stored=1000,
+    soak=2000,
+    calm=0.3,
+    ahead=0.4,
+    depth=2000,
+)
 """For a look, and for tests."""
 Figures = Mapping[str, float]
 """By the key of the metric."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.model import Ack, Task
 from docket_core.backend.registry import open_backend
+from docket_core.backend.states import State
 from docket_core.bench.agent import TEXT, Subject, serve
 from docket_core.bench.marks import Marks
 from docket_core.docket import Docket
@@ -97,10 +99,24 @@ class DocketSubject(Subject):
 
     async def clear(self) -> None:
         await self.docket.clear()
-        later = ManualClock(datetime.now(UTC) + DAY)  # by then nothing is kept any more
-        async with open_backend(self._url, self.docket.name, clock=later) as backend:
-            while await backend.prune(PRUNED):
-                pass
+        clock = ManualClock(datetime.now(UTC))
+        async with open_backend(self._url, self.docket.name, clock=clock) as backend:
+            page = await backend.scan({State.RUNNING}, PRUNED)  # of workers that were killed
+            await backend.cancel([record.key for record in page.records])
+            for _ in range(2):  # leases have run out a day later, and nothing is kept any more after another
+                clock.advance(DAY)
+                while await backend.prune(PRUNED):
+                    pass
+
+    async def claims(self, times: int) -> list[float]:
+        backend, functions = self.docket.backend, frozenset({self._task.__name__})
+        taken: list[float] = []
+        for _ in range(times):
+            began = time.perf_counter()
+            claimed = await backend.claim("bare", functions, 10, 30 * SECOND, 5)
+            taken.append(time.perf_counter() - began)
+            await backend.ack([Ack.release(claim) for claim in claimed.claims])
+        return taken
 
     async def bare(self, batch: int, count: int) -> float:
         backend = self.docket.backend
@@ -108,13 +124,12 @@ class DocketSubject(Subject):
         for start in range(0, count, 1000):
             numbers = range(start, min(count, start + 1000))
             await backend.enqueue([Task(f"k{n}", "task", payload, f"r{n}") for n in numbers])
-        loop = asyncio.get_running_loop()
-        began, done = loop.time(), 0
+        began, done = time.perf_counter(), 0
         while done < count:
             claimed = await backend.claim("bare", frozenset({"task"}), batch, 30 * SECOND, 5)
             await backend.ack([Ack.complete(claim) for claim in claimed.claims])
             done += len(claimed.claims)
-        return loop.time() - began
+        return time.perf_counter() - began
 
 
 def _log_to(level: str, path: str) -> None:

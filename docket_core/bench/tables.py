@@ -7,21 +7,20 @@ from rich.table import Table
 from docket_core.bench.results import Figure, Results
 
 
-def markdown(results: Results, names: Sequence[str] | None = None) -> str:
+def markdown(results: Results) -> str:
     """A table of metrics by contestants, with where and when it was measured, and what failed."""
-    shown = list(results.contestants) if names is None else list(names)
-    lines = [
-        *where(results),
-        "",
-        f"| median (lowest to highest) | {' | '.join(shown)} |",
-        "|---|" + "---:|" * len(shown),
-    ]
+    lines = [*where(results), "", *markdown_rows(results, list(results.contestants)), "", *failures(results)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown_rows(results: Results, names: Sequence[str]) -> list[str]:
+    """The table alone, of the contestants that are named."""
+    lines = [f"| median (lowest to highest) | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     for metric in results.metrics():
-        cells = [cell(results.figure(name, metric.key)) for name in shown]
+        cells = [cell(results.figure(name, metric.key)) for name in names]
         if any(cells):
             lines.append(f"| {metric.title}, {metric.unit} | {' | '.join(cells)} |")
-    lines += ["", *failures(results)]
-    return "\n".join(lines).rstrip() + "\n"
+    return lines
 
 
 def where(results: Results) -> list[str]:
@@ -29,6 +28,8 @@ def where(results: Results) -> list[str]:
     machine, settings = results.machine, results.settings
     told = f"{machine.get('cpu')}, {machine.get('cores')} cores, {machine.get('system')}, {machine.get('python')}"
     rounds = f", {settings['rounds']} interleaved rounds" if "rounds" in settings else ""
+    if machine.get("load") is not None:
+        rounds += f"; load average before it began: {machine['load']}"
     quick = " A quick run: its figures are good for a look only." if settings.get("quick") else ""
     lines = [f"Measured on {results.date[:10]}: {told}, docket-core {machine.get('docket-core')}{rounds}.{quick}"]
     versions = {
@@ -64,12 +65,14 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def for_terminal(results: Results) -> Table:
+def for_terminal(results: Results, names: Sequence[str] | None = None) -> Table:
     """The same for people at a terminal."""
+    shown = list(results.contestants) if names is None else list(names)
     table = Table("median (lowest to highest)", "unit")
-    for name in results.contestants:
+    for name in shown:
         table.add_column(name, justify="right")
     for metric in results.metrics():
-        cells = [cell(results.figure(name, metric.key)) for name in results.contestants]
-        table.add_row(metric.title, metric.unit, *cells)
+        cells = [cell(results.figure(name, metric.key)) for name in shown]
+        if any(cells):
+            table.add_row(metric.title, metric.unit, *cells)
     return table

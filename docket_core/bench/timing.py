@@ -18,6 +18,7 @@ async def _latency(field: Field, scale: Scale) -> Figures:
     producer = await field.producer()
     (worker,) = await field.workers()
     await worker("work", concurrency=DEFAULT_CONCURRENCY, options={})
+    await asyncio.sleep(scale.calm)
     called = (await producer("ping", first=0, count=scale.samples, pause=0.02))["called"]
     await field.all_started(scale.samples)
     waited = [1000 * (start - call) for start, call in zip(field.marks.all(), called, strict=True)]
@@ -31,7 +32,7 @@ async def _lateness(field: Field, scale: Scale) -> Figures:
     producer = await field.producer()
     (worker,) = await field.workers()
     await worker("work", concurrency=DEFAULT_CONCURRENCY, options={})
-    added = await producer("due", first=0, count=count, delay=1.0, spread=0.01)
+    added = await producer("due", first=0, count=count, delay=scale.ahead, spread=0.01)
     if added["late"]:
         raise Failed(f"adding {count} tasks for later took so long that they were due before all were there")
     await field.all_started(count)
@@ -50,7 +51,7 @@ async def _at_once(field: Field, scale: Scale) -> Figures:
     await field.all_started(count)
     await producer("settled")
     ready = field.marks.all()[:count]
-    for delay in (2.0, 10.0, 60.0):
+    for delay in (scale.ahead, 10.0, 60.0):
         added = await producer("due", first=count, count=count, delay=delay, spread=0.0)
         if not added["late"]:
             break

@@ -51,8 +51,8 @@ def bench(
 ) -> None:
     """Measure docket-core on stores of yours, side by side: adding, draining, latency, lateness, cost.
 
-    The dockets that are measured have names of their own, and nothing of them is left. Compare figures of one run only,
-    or of one machine: rounds are interleaved, and medians are shown with the lowest and the highest.
+    The dockets that are measured have names of their own, and nothing of them is left unless it fails. Compare figures
+    of one run, or of one machine: rounds are interleaved, and medians are shown with the lowest and the highest.
 
     Example: docket bench --quick memory:// sqlite:///bench.db redis://localhost
     """

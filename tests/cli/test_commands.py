@@ -57,6 +57,7 @@ def test_every_option_has_an_environment_variable(docket: Command, monkeypatch: 
         ("workers", "ls"),
         ("tasks", "sleep"),
         ("worker",),
+        ("bench",),
     ):
         said = docket(*words, "--help").out
         options = [line for line in said.splitlines() if line.lstrip("│ *").startswith("--")]

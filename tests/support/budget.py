@@ -12,6 +12,7 @@ BUDGETS = {
     "faults": 480.0,
     "packaging": 120.0,
     "docs": 180.0,
+    "benchmarks": 120.0,
 }
 """Seconds for all tests of the folder together, waiting included, while four processes share two cores."""
 FAR_ABOVE = 4.0

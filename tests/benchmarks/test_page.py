@@ -1,0 +1,15 @@
+"""The page of figures is what the figures say."""
+
+from pathlib import Path
+
+from benchmarks.page import chart, render
+from docket_core.bench.results import read
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_the_page_and_its_chart_are_those_of_the_figures() -> None:
+    results = read(DOCS / "benchmarks.json")
+    again = "run: python -m benchmarks --render"
+    assert (DOCS / "benchmarks.md").read_text(encoding="utf-8") == render(results), again
+    assert (DOCS / "benchmarks.svg").read_text(encoding="utf-8") == chart(results), again
