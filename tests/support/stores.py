@@ -14,6 +14,8 @@ class Store(NamedTuple):
     name: str
     url: Callable[[Path], str]
     """Its URL, given a folder of this run's own."""
+    limited: Callable[[], str] | None = None
+    """The URL of an empty one of its kind that is soon full, where the plugin cannot name one."""
 
 
 def _given(url: str, _: Path) -> str:
@@ -42,7 +44,10 @@ def _shared_redis(release: str, _: Path) -> str:
 
 def _redis() -> list[Store]:
     """Every version of the server that is here, and one that somebody else runs for the tests."""
-    stores = [Store(f"redis-{release}", partial(_shared_redis, release)) for release in redis.binaries()]
+    stores = [
+        Store(f"redis-{release}", partial(_shared_redis, release), partial(redis.limited_url, release))
+        for release in redis.binaries()
+    ]
     outside = redis.outside_url()
     return stores if outside is None else [*stores, Store("redis-outside", partial(_given, outside))]
 
