@@ -33,7 +33,7 @@ def open_limited(store: Store, open_limited: OpenBackend | None) -> OpenBackend 
 def disrupt(backend_url: str) -> Disrupt | None:
     """Where a server can close its connections, it does."""
     match backend_url.partition("://")[0]:
-        case "postgresql":
+        case "postgresql" | "postgres":
             return postgres.closing_connections(backend_url)
         case "redis":
             return redis.closing_connections(backend_url)

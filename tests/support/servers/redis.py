@@ -224,7 +224,7 @@ def limited_url(release: str) -> str:
 
 def outside_url() -> str | None:
     """A server that somebody else has started for the tests."""
-    return os.environ.get("DOCKET_TEST_REDIS_URL")
+    return os.environ.get("DOCKET_TEST_REDIS_URL") or None
 
 
 _pack = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - its stub says one argument
