@@ -57,18 +57,19 @@ class Connections:
                         return await self._once(sql, arguments, self._settings.timeout * patience)
                     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                         state = sqlstate_of(error)
-                        if state in UNPREPARED and self._settings.prepared:
+                        if not left or state not in AGAIN | UNPREPARED:
+                            raise
+                        if state in UNPREPARED:  # of many that are under way, each learns it for itself
                             self._settings = self._settings._replace(prepared=False)
                             self.discard()
-                        elif state not in AGAIN or not left:
-                            raise
                         await asyncio.sleep(0.01 * random.random() * (_TRIES - left + 1))
         raise AssertionError("the loop above returns or raises")
 
     async def _once(self, sql: str, arguments: Sequence[object], timeout: float) -> Sequence[Row]:
+        prepared = self._settings.prepared
         connection = await self._take()
         try:
-            if self._settings.prepared:
+            if prepared:
                 rows = await connection.fetch(sql, *arguments, timeout=timeout)
             else:  # a pooler keeps one session for us as long as a transaction lasts, and no longer
                 async with asyncio.timeout(timeout), connection.transaction():
@@ -78,10 +79,17 @@ class Connections:
                 connection.terminate()
                 self.discard()
             else:
-                self._idle.append(connection)
+                self._give_back(connection, prepared)
             raise
-        self._idle.append(connection)
+        self._give_back(connection, prepared)
         return cast("Sequence[Row]", rows)
+
+    def _give_back(self, connection: Connection, prepared: bool) -> None:
+        """Keep it for the next, unless it has prepared statements that nobody may use any more."""
+        if prepared == self._settings.prepared:
+            self._idle.append(connection)
+        else:
+            connection.terminate()
 
     async def _take(self) -> Connection:
         if self._closed:

@@ -1,5 +1,7 @@
 """Makes the SQLite backend known: `sqlite:///relative.db`, `sqlite:////absolute.db`."""
 
+from pathlib import Path
+
 from docket_core.backend.hookspecs import BackendPlugin, Opening, Option, hookimpl
 from docket_core.backend.kit import one_of, whole_number
 from docket_core.backend.protocol import Backend
@@ -21,6 +23,10 @@ def _open(opening: Opening) -> Backend:
     return SqliteBackend(opening)
 
 
+def _limited(folder: Path) -> str:
+    return f"sqlite:///{folder}/docket.db?synchronous=normal&max_size=1M"
+
+
 @hookimpl
 def docket_core_backend() -> BackendPlugin:
     return BackendPlugin(
@@ -40,4 +46,5 @@ def docket_core_backend() -> BackendPlugin:
             ),
         },
         protocol=1,
+        limited=_limited,
     )

@@ -5,6 +5,7 @@ is the URL scheme. The module must be light: it imports its driver inside `open`
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import pluggy
@@ -79,6 +80,9 @@ class BackendPlugin(NamedTuple):
     """How to prepare the store by hand; None where opening it is all there is to do."""
     protocol: int = PROTOCOL
     """The protocol version that the plugin was written for; write the number, not the constant."""
+    limited: Callable[[Path], str] | None = None
+    """The URL of a store of its own, in this empty folder if anywhere, that a few hundred small tasks fill: by it the
+    conformance suite sees that a full store drains. None where options of the URL cannot make one."""
 
 
 class BackendHooks:

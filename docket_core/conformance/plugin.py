@@ -2,11 +2,13 @@
 
 An author overrides what differs: `backend_url` nearly always, `open_backend` where opening is special,
 `advance` where no clock can be given, `disrupt` to have the requirements about broken connections, `connect` where
-SQLAlchemy cannot open a caller's connection by the URL.
+SQLAlchemy cannot open a caller's connection by the URL, `open_limited` where the plugin cannot name the URL of a store
+that is soon full.
 """
 
 from collections.abc import AsyncIterator, Generator, Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -15,7 +17,9 @@ import pytest_asyncio
 from docket_core.backend.capabilities import MEBIBYTE
 from docket_core.backend.clock import Clock, ManualClock, Micros
 from docket_core.backend.protocol import Backend
+from docket_core.backend.registry import load_plugin
 from docket_core.backend.registry import open_backend as open_by_url
+from docket_core.backend.url import parse_url
 
 pytest.register_assert_rewrite(
     *(
@@ -30,7 +34,11 @@ from docket_core.conformance.subject import RETENTION, Advance, Disrupt, OpenBac
 
 REQUIRES = "docket_requires"
 LEFT_OUT = "left out"
-OF_THE_AUTHOR = ("disrupt", "connect")
+OF_THE_AUTHOR = {
+    "disrupt": "a way to break the connection",
+    "connect": "a caller's own connection",
+    "open_limited": "a store that is full by a limit of its own",
+}
 """Not capabilities of the backend but fixtures of its author's; where they give None some requirements are left out."""
 
 
@@ -58,13 +66,25 @@ def backend_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def open_backend(backend_url: str) -> OpenBackend:
     """Makes an instance for a docket's name and a clock. Override it where a URL is not enough."""
+    return opener(backend_url)
+
+
+def opener(url: str) -> OpenBackend:
+    """Makes instances on the store of this URL."""
 
     def opened(
         name: str, clock: Clock | None, *, retention: Micros = RETENTION, max_payload: int = MEBIBYTE
     ) -> Backend:
-        return open_by_url(backend_url, name, retention=retention, max_payload=max_payload, clock=clock)
+        return open_by_url(url, name, retention=retention, max_payload=max_payload, clock=clock)
 
     return opened
+
+
+@pytest.fixture
+def open_limited(backend_url: str, tmp_path: Path) -> OpenBackend | None:
+    """As `open_backend`, on a store of its own that is soon full by a limit of its own. Override it to have one."""
+    limited = load_plugin(parse_url(backend_url).scheme).limited
+    return None if limited is None else opener(limited(tmp_path))
 
 
 @pytest.fixture
@@ -104,10 +124,12 @@ async def subject(
     advance: Advance,
     disrupt: Disrupt | None,
     connect: Connect | None,
+    open_limited: OpenBackend | None,
 ) -> AsyncIterator[Subject]:
     """The backend under test, open, on a docket of its own."""
-    async with Subject(open_backend, conformance_clock, advance, disrupt, connect) as opened:
-        leave_out_unless_capable(request, opened.backend, {"disrupt": disrupt, "connect": connect})
+    async with Subject(open_backend, conformance_clock, advance, disrupt, connect, open_limited) as opened:
+        given = {"disrupt": disrupt, "connect": connect, "open_limited": open_limited}
+        leave_out_unless_capable(request, opened.backend, given)
         yield opened
 
 
@@ -149,6 +171,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         by_capability.setdefault(str(missing), []).append(report.nodeid)
     for missing, tests in sorted(by_capability.items()):
         what = "no fixture" if missing in OF_THE_AUTHOR else "the backend lacks the capability"
-        terminalreporter.line(f"{what} {missing!r}: {len(tests)} left out")
+        want = f", for want of {OF_THE_AUTHOR[missing]}" if missing in OF_THE_AUTHOR else ""
+        terminalreporter.line(f"{what} {missing!r}: {len(tests)} left out{want}")
         for nodeid in tests:
             terminalreporter.line(f"  {nodeid}")

@@ -66,7 +66,8 @@ class Pure:
         now = self.settled()
         key = self.keys.setdefault(task.key, Key())
         last = key.last_kept(now)
-        if task.run in [part.task.run for part in (key.live,) if part] + [last.run for last in (last,) if last]:
+        known = [part.task.run for part in (key.live, key.hold) if part is not None]
+        if task.run in known or (last is not None and task.run == last.run):
             assert (answer.status, answer.run) == (EnqueueStatus.ACCEPTED, task.run)
             return
         if key.live is not None and on_conflict is OnConflict.KEEP:

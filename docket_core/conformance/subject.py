@@ -106,6 +106,7 @@ class Subject:
         advance: Advance,
         disrupt: Disrupt | None = None,
         connect: Connect | None = None,
+        open_limited: OpenBackend | None = None,
         retention: Micros = RETENTION,
     ) -> None:
         self.opener = opener
@@ -115,6 +116,7 @@ class Subject:
         self.name = f"conformance-{uuid4().hex}"
         self._disrupt = disrupt
         self._connect = connect
+        self._open_limited = open_limited
         self._stack = AsyncExitStack()
         self._runs = count(1)
         self.backend = opener(self.name, clock, retention=retention)
@@ -156,6 +158,13 @@ class Subject:
         return await self._stack.enter_async_context(
             self.opener(name, self.clock, retention=retention, max_payload=max_payload)
         )
+
+    async def limited(self, *, retention: Micros = RETENTION) -> Backend:
+        """An instance on a docket of its own, in the store that `open_limited` makes."""
+        if self._open_limited is None:
+            raise AssertionError("this requirement is marked as one that needs `open_limited`, and was run without")
+        name = f"{self.name}-{next(self._runs)}"
+        return await self._stack.enter_async_context(self._open_limited(name, self.clock, retention=retention))
 
     # --- adding and claiming ----------------------------------------------------------------------
 

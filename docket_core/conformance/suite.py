@@ -11,6 +11,7 @@ from docket_core.conformance.test_fencing import TestHolds, TestZombies
 from docket_core.conformance.test_history import TestHistory
 from docket_core.conformance.test_isolation import TestIsolation
 from docket_core.conformance.test_leases import TestLeases
+from docket_core.conformance.test_limits import TestLimits
 from docket_core.conformance.test_parking import TestParking
 from docket_core.conformance.test_permits import TestDebouncing, TestPermits
 from docket_core.conformance.test_places import TestPlaces
@@ -39,6 +40,7 @@ __all__ = [
     "TestHolds",
     "TestIsolation",
     "TestLeases",
+    "TestLimits",
     "TestParking",
     "TestPermits",
     "TestPlaces",

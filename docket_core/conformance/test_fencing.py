@@ -5,6 +5,7 @@ from docket_core.backend.model import (
     Ack,
     Acked,
     Claim,
+    EnqueueStatus,
     Gate,
     OnConflict,
     PermitStatus,
@@ -184,6 +185,36 @@ class TestHolds(Requirements):
         assert list(await subject.backend.release([slot(claim, Gate("gate", 1))])) == [Released.LOST]
         other = await subject.running("other")
         assert (await subject.acquire(slot(other, Gate("gate", 1)))).status is PermitStatus.DENIED
+
+    async def test_repeated_add_of_a_hold_changes_nothing(self, subject: Subject) -> None:
+        """An add or replace whose run is a hold by now answers as the first time and changes nothing."""
+        first = subject.task("key")
+        [added] = await subject.backend.enqueue([first])
+        hold = await subject.take("key")
+        await subject.replace("key", "newer")
+        before = await subject.record()
+        for on_conflict in OnConflict:
+            for add in (subject.backend.enqueue, subject.backend.schedule):
+                [again] = await add([first], on_conflict)
+                assert (again.status, again.run, again.generation) == (EnqueueStatus.ACCEPTED, first.run, 1)
+                assert again.when == added.when
+        assert await subject.record() == before
+        assert await subject.ack(Ack.complete(hold)) is Acked.SUPERSEDED
+        assert (await subject.take("key")).function == "newer"
+
+    async def test_repeated_replace_changes_nothing(self, subject: Subject) -> None:
+        """A replace of a running one that is repeated answers as the first time; the hold stays the hold."""
+        hold = await subject.running()
+        newer = subject.task("key", "newer")
+        [first] = await subject.backend.enqueue([newer], OnConflict.REPLACE)
+        before = await subject.record()
+        for on_conflict in OnConflict:
+            assert list(await subject.backend.enqueue([newer], on_conflict)) == [first]
+        assert await subject.record() == before
+        assert await subject.claim() == []
+        assert await subject.ack(Ack.complete(hold)) is Acked.SUPERSEDED
+        claim = await subject.take("key")
+        assert (claim.run, claim.generation) == (newer.run, 2)
 
     async def test_replaced_again_the_hold_stays(self, subject: Subject) -> None:
         """A pending newer one is overwritten by a newest; the hold is still the first."""

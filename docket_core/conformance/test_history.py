@@ -85,6 +85,9 @@ class History(RuleBasedStateMachine):
         choice = holding + zombies[-3:] + granted[-2:]
         return choice[position % len(choice)]
 
+    def any_held(self) -> bool:
+        return any(key.hold is not None for key in self.side.pure.keys.values())
+
     def any_granted(self) -> bool:
         return bool(self.side.granted)
 
@@ -120,6 +123,15 @@ class History(RuleBasedStateMachine):
         known = self.side.pure.keys.get(key)
         if known is not None and known.live is not None:
             self.side.add(self.instance(by), [known.live.task], on_conflict, at_once=False)
+
+    @precondition(any_held)
+    @rule(by=instances, on_conflict=st.sampled_from(OnConflict))
+    def repeat_replaced_add(self, by: int, on_conflict: OnConflict) -> None:
+        """The same add again, of a run that was replaced since."""
+        self.side.pure.settled()
+        for key in self.side.pure.keys.values():
+            if key.hold is not None:
+                self.side.add(self.instance(by), [key.hold.task], on_conflict, at_once=False)
 
     # --- running ----------------------------------------------------------------------------------
 

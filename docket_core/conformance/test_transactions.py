@@ -1,5 +1,7 @@
 """Transactional enqueue: tasks that join the caller's own transaction."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,7 +12,7 @@ from docket_core.backend.states import State
 from docket_core.conformance.caller import connect_by_sqlalchemy
 from docket_core.conformance.marks import Requirements, needs_connect, needs_transactional
 from docket_core.conformance.subject import LEASE, Subject, started, within
-from docket_core.errors import ConfigurationError
+from docket_core.errors import BackendUnavailable, ConfigurationError
 
 ACCEPTED, EXISTS, REFUSED = EnqueueStatus.ACCEPTED, EnqueueStatus.EXISTS, EnqueueStatus.REFUSED
 
@@ -102,6 +104,39 @@ class TestTransactions(Requirements):
             await subject.advance(2 * SECOND)
         await within(waiting)
         await subject.take("key", by=other)
+
+    async def test_uncommitted_key_blocks_other_adds_of_it(self, subject: Subject) -> None:
+        """An uncommitted key blocks other adds of it: the commit or rollback decides what they find."""
+        other = await subject.another()
+        async with subject.connect() as connection:
+            for committed in (False, True):
+                mine, theirs = subject.task("key"), subject.task("key")
+                async with subject.backend.join(connection) as joined:
+                    await joined.enqueue([mine])
+                adding = started(other.enqueue([theirs]))
+                await asyncio.wait({adding}, timeout=0.05)
+                assert not adding.done(), "another add of an uncommitted key was answered before the commit"
+                await (connection.commit() if committed else connection.rollback())
+                [answer] = await within(adding)
+                assert (answer.status, answer.run) == ((EXISTS, mine.run) if committed else (ACCEPTED, theirs.run))
+                await subject.end(await subject.take("key"))
+
+    async def test_lock_timeout_bounds_the_wait(self, subject: Subject) -> None:
+        """A lock timeout bounds the wait: what gave up has written nothing, and may be repeated."""
+        other = await subject.another()
+        task = subject.task("key")
+        async with subject.connect() as connection:
+            async with subject.backend.join(connection) as joined:
+                await joined.enqueue([subject.task("key")])
+            adding = started(other.enqueue([task]))
+            try:
+                with pytest.raises(BackendUnavailable):
+                    await within(adding)
+            finally:
+                await connection.rollback()
+        assert await subject.record() is None
+        [answer] = await other.enqueue([task])
+        assert answer.status is ACCEPTED
 
     async def test_another_database_is_refused(self, subject: Subject) -> None:
         """Docket's tables live in that very database, else an early error."""

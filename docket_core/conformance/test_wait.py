@@ -1,14 +1,19 @@
 """Wait: the only call that sleeps, a hint, and never a loss."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from typing import TypeVar
 
 from docket_core.backend.clock import SECOND, Micros
 from docket_core.backend.model import Ack, Gate, Mark, OnConflict
 from docket_core.backend.protocol import Backend
-from docket_core.conformance.marks import Requirements, needs_push
-from docket_core.conformance.subject import LEASE, Subject, assert_leads_to, slot, started, within
+from docket_core.conformance.marks import Requirements, needs_disrupt, needs_push
+from docket_core.conformance.subject import LEASE, Patience, Subject, assert_leads_to, slot, started, within
+from docket_core.errors import BackendUnavailable
 
+Answer = TypeVar("Answer")
 WORK = frozenset({"work"})
 
 
@@ -26,6 +31,16 @@ async def begin(
     raise AssertionError("wait does not sleep, though nothing happens")
 
 
+async def again_and_again(operation: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What it answers once the store can be reached again."""
+    async with asyncio.timeout(Patience.seconds):
+        while True:
+            try:
+                return await operation()
+            except BackendUnavailable:
+                await asyncio.sleep(0.02)  # the store's own time, which no clock moves
+
+
 class TestWait(Requirements):
     async def test_sleeps_while_nothing_happens(self, subject: Subject) -> None:
         """Sleep until there may be something to claim: an idle worker costs next to nothing."""
@@ -38,6 +53,28 @@ class TestWait(Requirements):
         waiting = await begin(subject)
         await subject.advance(2 * SECOND)
         await within(waiting)
+
+    async def test_work_is_found_without_a_push(self, subject: Subject) -> None:
+        """Whether a push comes or not, what was added while a worker waits is claimed within two seconds."""
+        other = await subject.another()
+        waiting = await begin(subject)
+        await other.enqueue([subject.task("key")])
+        await subject.advance(2 * SECOND)
+        await within(waiting)
+        await subject.take("key")
+
+    @needs_disrupt
+    async def test_lost_push_costs_latency_only(self, subject: Subject) -> None:
+        """Losing a push costs latency only: whatever broke meanwhile, the work is claimed within two seconds."""
+        waiting = await begin(subject)
+        await subject.disrupt()
+        adding = await subject.another()
+        await again_and_again(lambda: adding.enqueue([subject.task("key")]))
+        await subject.advance(2 * SECOND)
+        with suppress(BackendUnavailable):
+            await within(waiting)
+        [claim] = await again_and_again(subject.claim)
+        assert claim.key == "key"
 
     async def test_ends_at_until(self, subject: Subject) -> None:
         """Ends at `until` (store time)."""

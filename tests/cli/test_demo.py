@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from docket_core.cli.demo.command import REDELIVERY_TIMEOUT
 from docket_core.cli.demo.evidence import CHECKS
 from docket_core.cli.exit_codes import ExitCode
 from tests.support.command import Said, run
@@ -65,10 +66,33 @@ def test_the_demo_shows_what_happens(folder: Path, scratch: Path, tmp_path: Path
     assert (tmp_path / "kept.db").exists()
 
 
-def test_a_docket_in_memory_is_refused_with_why(folder: Path, tmp_path: Path) -> None:
-    said = run("demo", "--folder", str(folder), "--url", "memory://demo", cwd=tmp_path)
-    assert said.code == ExitCode.NOT_SHARED
-    assert "processes of their own" in said.err
+def test_in_memory_the_workers_are_threads(folder: Path, scratch: Path, tmp_path: Path) -> None:
+    """All is checked as it is between processes; a thread that is cut off ends nothing, and its leases run out."""
+    said = demo("--folder", str(folder), "--url", "memory://demo", "--json", cwd=tmp_path, scratch=scratch)
+    assert said.code == 0, f"{said.out}\n{said.err}"
+    assert said.err == ""
+    told = said.json
+    assert told["checks"] == dict.fromkeys(CHECKS, True)
+    assert (told["done"], told["lost"], told["wrong"]) == (80, 0, 0)
+    assert told["held_at_kill"] == told["redelivered"] == sum(told["redelivered_by"].values()) > 0
+    assert "worker-1" not in told["redelivered_by"], "a killed worker ends nothing"
+    assert told["seconds"] > REDELIVERY_TIMEOUT, "the killed worker's leases had to run out"
+    assert list(scratch.iterdir()) == []
+
+
+def test_threads_are_shown_as_such(folder: Path, scratch: Path, tmp_path: Path) -> None:
+    said = demo("--folder", str(folder), "--url", "memory://demo", cwd=tmp_path, scratch=scratch)
+    assert said.code == 0, f"{said.out}\n{said.err}"
+    for text in ("worker-2 is there, a thread", "the end of worker-1", "told to stop", "all is right"):
+        assert text in said.out
+
+
+def test_a_demo_in_memory_that_takes_too_long_says_so(folder: Path, scratch: Path, tmp_path: Path) -> None:
+    arguments = ("--folder", str(folder), "--url", "memory://demo", "--timeout", "1")
+    said = demo(*arguments, cwd=tmp_path, scratch=scratch)
+    assert said.code == ExitCode.NO
+    assert "it took too long" in said.err
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_demo_that_takes_too_long_says_so_and_leaves_no_worker(folder: Path, scratch: Path, tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_command_runs_the_suite(tmp_path: Path) -> None:
     """It depends on no configuration of the caller's, says what ran and what was left out, and passes."""
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\nasyncio_mode = nonsense\n")
-    done = run("-m", "docket_core.conformance", "memory://door", "-k", "strikes or transactions", folder=tmp_path)
+    done = run("-m", "docket_core.conformance", "memory://door", "-k", "strikes or transa or limits", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "docket-core conformance suite: the memory backend at memory://door"
-    assert "the backend lacks the capability 'transactional': 6 left out" in lines
-    assert "no fixture 'disrupt': 1 left out" in lines
-    assert "7 passed" in lines[-1]
-    assert "7 left out" in lines[-1]
+    assert "the backend lacks the capability 'transactional': 8 left out" in lines
+    assert "no fixture 'disrupt': 1 left out, for want of a way to break the connection" in lines
+    assert "12 passed" in lines[-1]
+    assert "9 left out" in lines[-1]
     assert not list(tmp_path.glob(".pytest_cache"))
 
 
@@ -70,6 +70,7 @@ def test_authors_repository(tmp_path: Path, mode: str) -> None:
     (tmp_path / "test_my_backend.py").write_text(
         dedent("""
             import pytest
+            from docket_core.conformance.plugin import opener
             from docket_core.conformance.suite import *
 
             @pytest.fixture(params=["one", "two"])
@@ -81,11 +82,15 @@ def test_authors_repository(tmp_path: Path, mode: str) -> None:
                 async def disrupted():
                     pass
                 return disrupted
+
+            @pytest.fixture
+            def open_limited():
+                return opener("memory://small?max_tasks=15")
         """)
     )
-    done = run("-m", "pytest", "-k", "TestProgress or TestErrors", folder=tmp_path)
+    done = run("-m", "pytest", "-k", "TestProgress or TestErrors or TestLimits", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "22 passed" in done.stdout.splitlines()[-1]
+    assert "32 passed" in done.stdout.splitlines()[-1]
     assert "left out" not in done.stdout
 
 

@@ -12,10 +12,11 @@ from docket_core.backend.states import Stage, Trigger
 from docket_core.conformance import suite
 from docket_core.conformance.subject import Patience, Subject
 from docket_core.conformance.test_history import History, profile
+from docket_core.errors import Overloaded
 from tests.conformance.mutants import MUTANTS
 from tests.conformance.mutants.mutant import Mutant, Sound, opener_of
 
-FINDINGS = (AssertionError, TimeoutError, UnicodeEncodeError, ConnectionResetError)
+FINDINGS = (AssertionError, TimeoutError, UnicodeEncodeError, ConnectionResetError, Overloaded)
 """How a requirement shows that it is not met; other errors would say that a mutant does not even run."""
 NAMED = sorted({requirement for mutant in MUTANTS for requirement in mutant.breaks})
 
@@ -35,7 +36,8 @@ async def put_through(backend: type[Sound], requirement: str) -> None:
     async def disrupt() -> None:
         backend.disrupted = True
 
-    async with Subject(opener_of(backend), clock, advance, disrupt) as subject:
+    limited = opener_of(backend, max_tasks=20)
+    async with Subject(opener_of(backend), clock, advance, disrupt, open_limited=limited) as subject:
         try:
             await method(subject, *arguments)
         finally:
@@ -70,6 +72,6 @@ def test_random_histories_find_it(mutant: Mutant) -> None:
     class Driven(History):
         opener = staticmethod(opener_of(mutant.backend))
 
-    without_shrinking = settings(profile(), phases=[Phase.generate], report_multiple_bugs=False)
+    without_shrinking = settings(profile(300), phases=[Phase.generate], report_multiple_bugs=False)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Driven, settings=without_shrinking)

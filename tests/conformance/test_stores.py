@@ -4,24 +4,36 @@ from typing import cast
 
 import pytest
 
-from docket_core.conformance.subject import Disrupt
+from docket_core.conformance.plugin import opener
+from docket_core.conformance.subject import Disrupt, OpenBackend
 from docket_core.conformance.suite import *  # noqa: F403
 from tests.support.servers import postgres, redis, redis_many
 from tests.support.stores import STORES, Store
 
 
 @pytest.fixture(scope="session", params=STORES, ids=lambda store: store.name)
-def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Each store in turn; every test has a docket of its own in it."""
-    store = cast("Store", request.param)
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each store in turn."""
+    return cast("Store", request.param)
+
+
+@pytest.fixture(scope="session")
+def backend_url(store: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Every test has a docket of its own in it."""
     return store.url(tmp_path_factory.mktemp(store.name))
+
+
+@pytest.fixture
+def open_limited(store: Store, open_limited: OpenBackend | None) -> OpenBackend | None:
+    """A server of its own, where it takes one."""
+    return open_limited if store.limited is None else opener(store.limited())
 
 
 @pytest.fixture
 def disrupt(backend_url: str) -> Disrupt | None:
     """Where a server can close its connections, it does."""
     match backend_url.partition("://")[0]:
-        case "postgresql":
+        case "postgresql" | "postgres":
             return postgres.closing_connections(backend_url)
         case "redis":
             return redis.closing_connections(backend_url)

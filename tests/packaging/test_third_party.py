@@ -144,7 +144,7 @@ def test_it_passes_the_suite(beside: Installed) -> None:
     done = subprocess.run(command, cwd=beside.folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     left_out = set(re.findall(r"'(\w+)': \d+ left out", done.stdout))
-    assert left_out == {"disrupt", "push", "transactional"}
+    assert left_out == {"disrupt", "open_limited", "push", "transactional"}
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
     assert int(passed[1]) > 350

@@ -14,10 +14,17 @@ class Store(NamedTuple):
     name: str
     url: Callable[[Path], str]
     """Its URL, given a folder of this run's own."""
+    limited: Callable[[], str] | None = None
+    """The URL of an empty one of its kind that is soon full, where the plugin cannot name one."""
 
 
 def _given(url: str, _: Path) -> str:
     return url
+
+
+def _outside(kind: str, url: str | None) -> list[Store]:
+    """A server that somebody else runs, beside those that the tests start."""
+    return [] if url is None else [Store(f"{kind}-outside", partial(_given, url))]
 
 
 def _memory(folder: Path) -> str:
@@ -33,7 +40,9 @@ def _shared_postgres(version: str, _: Path) -> str:
 
 
 def _postgres() -> list[Store]:
-    return [Store(f"postgres-{version}", partial(_shared_postgres, version)) for version in ("16", "18")]
+    """Every version of the server that is here, and one that somebody else runs for the tests."""
+    stores = [Store(f"postgres-{version}", partial(_shared_postgres, version)) for version in ("16", "18")]
+    return stores + _outside("postgres", postgres.outside_url())
 
 
 def _shared_redis(release: str, _: Path) -> str:
@@ -42,9 +51,11 @@ def _shared_redis(release: str, _: Path) -> str:
 
 def _redis() -> list[Store]:
     """Every version of the server that is here, and one that somebody else runs for the tests."""
-    stores = [Store(f"redis-{release}", partial(_shared_redis, release)) for release in redis.binaries()]
-    outside = redis.outside_url()
-    return stores if outside is None else [*stores, Store("redis-outside", partial(_given, outside))]
+    stores = [
+        Store(f"redis-{release}", partial(_shared_redis, release), partial(redis.limited_url, release))
+        for release in redis.binaries()
+    ]
+    return stores + _outside("redis", redis.outside_url())
 
 
 def _cluster(_: Path) -> str:

@@ -1,7 +1,7 @@
 """`docket demo`"""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,13 +10,15 @@ import typer
 
 from docket_core.cli.demo.evidence import Evidence
 from docket_core.cli.demo.files import Plan, plan_for
-from docket_core.cli.demo.fleet import Fleet, Settings
+from docket_core.cli.demo.fleet import Fleet, Member, Settings
+from docket_core.cli.demo.processes import Process
 from docket_core.cli.demo.report import as_plain, print_report
 from docket_core.cli.demo.screen import Screen
 from docket_core.cli.demo.story import DemoFailed, Story
+from docket_core.cli.demo.threads import Log, Thread
 from docket_core.cli.exit_codes import ExitCode
 from docket_core.cli.output import complain, console, print_json
-from docket_core.cli.session import AsJson, require_shared, run
+from docket_core.cli.session import AsJson, run
 from docket_core.docket import Docket
 from docket_core.ids import uuid7
 
@@ -36,9 +38,9 @@ def demo(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option("--url", help="Any store that processes share.", show_default="a new SQLite file"),
+        typer.Option("--url", help="Any store.", show_default="a new SQLite file"),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="How many worker processes.", min=2, max=50)] = 2,
+    workers: Annotated[int, typer.Option("--workers", help="How many workers.", min=2, max=50)] = 2,
     timeout: Annotated[float, typer.Option("--timeout", help="Give up after so many seconds.", min=1)] = 120.0,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +49,9 @@ def demo(
     A task per file and some worker processes; one kind of file is struck while they run, restored and added again; one
     worker is killed with SIGKILL in the middle, and a new one takes over. At the end everything is checked against a
     plain loop over the files. Exit code 0 only if all is right.
+
+    In a store that lives in one process, such as memory://demo, the workers are threads, and the killed one is cut off:
+    its loop stands still and its leases run out.
     """
     plan = plan_for(folder)
     screen = Screen(None if as_json else console(markup=True))
@@ -55,8 +60,11 @@ def demo(
         docket = Docket(f"demo-{uuid7()[-8:]}", place)
         settings = Settings(docket.name, place, _concurrency(plan, workers), REDELIVERY_TIMEOUT)
         pace = _pace(plan, workers * settings.concurrency)
-        fleet = Fleet(settings, Path(scratch))
-        with _explained(fleet):
+        shared = docket.open_backend().capabilities.distributed
+        make: Callable[[str, Settings, Path], Member] = Process if shared else Thread
+        log: AbstractContextManager[None] = nullcontext() if shared else Log(Path(scratch))
+        fleet = Fleet(settings, Path(scratch), make)
+        with log, _explained(fleet):
             evidence = run(_tell(docket, plan, fleet, pace, screen, workers, timeout))
     if as_json:
         print_json(as_plain(evidence, plan, docket.url, pace))
@@ -70,7 +78,6 @@ async def _tell(
     docket: Docket, plan: Plan, fleet: Fleet, pace: float, screen: Screen, workers: int, timeout: float
 ) -> Evidence:
     async with docket:
-        require_shared(docket, "the demo's workers are processes of their own")
         screen.event("files", f"{len(plan.files)} in {plan.folder}")
         screen.event("docket", f"{docket.name} at {docket.backend.url}")
         if pace:
@@ -86,10 +93,9 @@ def _explained(fleet: Fleet) -> Generator[None, None, None]:
         yield
     except DemoFailed as failure:
         complain(f"the demo has failed: {failure}")
-        for process in fleet.processes:
-            if tail := process.tail():
-                complain(f"the log of {process.name} ends with:")
-                console(stderr=True).print(tail)
+        for whose, tail in fleet.tails().items():
+            complain(f"the log of {whose} ends with:")
+            console(stderr=True).print(tail)
         raise typer.Exit(ExitCode.NO) from None
 
 

@@ -16,7 +16,7 @@ from docket_core.cli.demo.evidence import (
     run_times,
 )
 from docket_core.cli.demo.files import File, Plan, checksum
-from docket_core.cli.demo.fleet import Fleet, Process
+from docket_core.cli.demo.fleet import Fleet, Member
 from docket_core.cli.demo.screen import Screen
 from docket_core.docket import Docket
 from docket_core.execution import Disposition, Execution
@@ -48,7 +48,7 @@ class Story:
     """One demo.
 
     Args:
-        docket: open, in a store that processes share, empty.
+        docket: open, empty.
         plan: which files.
         fleet: where workers are started.
         pace: how long each task takes at least, in seconds.
@@ -84,20 +84,22 @@ class Story:
             await self._start_workers(1)
             await self._finish(files)
             good_order = self._fleet.end()
-            self._screen.event("end", "all tasks have ended; the workers were sent SIGTERM and have left")
+            self._screen.event(
+                "end", f"all tasks have ended; the workers were {self._fleet.members[0].how_ended} and have left"
+            )
             return await self._evidence(good_order)
 
     async def _start_workers(self, number: int) -> None:
         """Start some, and wait until they have shown themselves in the store."""
-        processes = [self._fleet.start() for _ in range(number)]
-        names = {process.name for process in processes}
+        members = [self._fleet.start() for _ in range(number)]
+        names = {member.name for member in members}
 
         async def are_there() -> bool:
             return names <= {worker.name for worker in await self._docket.workers()}
 
         await self._until("workers to show themselves", are_there)
-        for process in processes:
-            self._screen.event("worker", f"{process.name} is there, process {process.pid}")
+        for member in members:
+            self._screen.event("worker", f"{member.name} is there, {member.place}")
 
     async def _add_all(self) -> None:
         began = time.monotonic()
@@ -149,7 +151,7 @@ class Story:
 
     async def _kill(self) -> None:
         await self._until("half of the tasks to end", self._ended_share(KILL_AT))
-        victim = self._fleet.processes[0]
+        victim = self._fleet.members[0]
         enough = self._fleet.settings.concurrency // 2 + 1
 
         async def holds_tasks() -> bool:
@@ -165,11 +167,11 @@ class Story:
 
         await self._until(f"{victim.name} to hold tasks", holds_tasks, every=POLL / 10)
         victim.kill()
-        self._screen.event("kill", f"SIGKILL for {victim.name}, which holds {self._held} tasks", "bold red")
+        self._screen.event("kill", f"{victim.how_killed} {victim.name}, which holds {self._held} tasks", "bold red")
 
-    async def _held_by(self, process: Process) -> int:
+    async def _held_by(self, member: Member) -> int:
         page = await self._docket.backend.scan({State.RUNNING}, PORTION)
-        return sum(record.live is not None and record.live.worker == process.name for record in page.records)
+        return sum(record.live is not None and record.live.worker == member.name for record in page.records)
 
     async def _finish(self, files: Mapping[str, File]) -> None:
         """Wait for the end; what was struck before a worker had heard of the restore is added once more."""
@@ -214,8 +216,8 @@ class Story:
     async def _until(self, what: str, condition: Condition, every: float = POLL) -> None:
         while not await condition():
             if self._fleet.dead:
-                process = self._fleet.dead[0]
-                raise DemoFailed(f"{process.name} ended by itself with exit code {process.exit_code}")
+                member = self._fleet.dead[0]
+                raise DemoFailed(f"{member.name} ended by itself with exit code {member.exit_code}")
             if time.monotonic() > self._deadline:
                 left = (await self._depth()).live
                 raise DemoFailed(f"it took too long, while waiting for {what}; {left} tasks have not ended")

@@ -1,5 +1,6 @@
 """Broken at adding, claiming and waiting."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -49,6 +50,24 @@ class ForgetsRuns(Sound):
     class store(Store):
         def _repeated(self, entry: Entry, task: Task, now: Micros) -> Enqueued | None:
             return None
+
+
+class ForgetsHeldRuns(Sound):
+    """Takes a repeated add for a new one once its run was replaced."""
+
+    class store(Store):
+        def _repeated(self, entry: Entry, task: Task, now: Micros) -> Enqueued | None:
+            held = entry.hold is not None and entry.hold.run == task.run
+            return None if held else super()._repeated(entry, task, now)
+
+
+class ReplacesAgain(Sound):
+    """Takes a repeated replace for a new one."""
+
+    async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        if on_conflict is OnConflict.REPLACE:
+            await super().enqueue([task._replace(run=f"{task.run}+") for task in tasks], on_conflict)
+        return await super().enqueue(tasks, on_conflict)
 
 
 class AtMostOnce(Sound):
@@ -171,6 +190,27 @@ class ForgetsFreedPermits(Sound):
                 super().wake_parked()
 
 
+class Oversleeps(Sound):
+    """Sleeps until a push, and loses the pushes."""
+
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+        await asyncio.Event().wait()
+
+
+class SleepsThroughBreaks(Sound):
+    """Sleeps until a push, and has lost the way by which it would come."""
+
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+        waiting = asyncio.ensure_future(super().wait(functions, since, until))
+        try:
+            while not waiting.done():
+                await asyncio.wait({waiting}, timeout=0.01)
+                if self.disrupted:
+                    await asyncio.Event().wait()
+        finally:
+            waiting.cancel()
+
+
 class SpinsInWait(Sound):
     """Never sleeps."""
 
@@ -186,6 +226,8 @@ CLAIMING = (
         ("TestAdding.test_keep_keeps_the_first", "TestAdding.test_of_many_adds_one_is_accepted"),
     ),
     Mutant(ForgetsRuns, ("TestAdding.test_repeated_add_changes_nothing",)),
+    Mutant(ForgetsHeldRuns, ("TestHolds.test_repeated_add_of_a_hold_changes_nothing",)),
+    Mutant(ReplacesAgain, ("TestHolds.test_repeated_replace_changes_nothing",)),
     Mutant(AtMostOnce, ("TestLeases.test_takeover_is_a_redelivery", "TestRecovery.test_first_recovery_is_not_delayed")),
     Mutant(
         GrantsTwice, ("TestClaiming.test_nothing_is_granted_twice", "TestClaiming.test_racing_claims_share_the_work")
@@ -209,5 +251,7 @@ CLAIMING = (
     ),
     Mutant(WakesNobody, ("TestWait.test_ends_at_a_push", "TestWait.test_every_waiter_is_woken")),
     Mutant(ForgetsFreedPermits, ("TestWait.test_permit_freed_before_the_wait_is_not_lost",)),
+    Mutant(Oversleeps, ("TestWait.test_work_is_found_without_a_push", "TestWait.test_ends_after_two_seconds")),
+    Mutant(SleepsThroughBreaks, ("TestWait.test_lost_push_costs_latency_only",)),
     Mutant(SpinsInWait, ("TestWait.test_sleeps_while_nothing_happens",)),
 )

