@@ -97,7 +97,7 @@ class ActiveRuns:
             return
         self._ahead[claim.token] = run
         if self._patience is None:
-            self._watch(time.monotonic())
+            self._watch()
 
     def _begin(self, run: Run) -> None:
         """Start a run; a suspect waits until it is alone, and a second one is given back."""
@@ -114,7 +114,7 @@ class ActiveRuns:
         run.task = asyncio.create_task(self._verdict_alone(run) if suspect else self._verdict_of(run))
         run.task.add_done_callback(partial(self._ended, run))
 
-    def _watch(self, since: float) -> None:
+    def _watch(self) -> None:
         """Give back what waits longer than is good: the tasks that run are longer than those before."""
         first = next(iter(self._ahead), None)
 
@@ -124,7 +124,7 @@ class ActiveRuns:
                 self.give_back_ahead()
                 self._pace.stalled()
             elif self._ahead:
-                self._watch(time.monotonic())
+                self._watch()
 
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, look)
 
