@@ -38,9 +38,16 @@ class Services:
         self._worker = worker
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()
+        self._seeded = asyncio.Event()
+
+    async def seeded(self) -> None:
+        """Return once automatic tasks have been put on the docket, or could not be: they will be, later."""
+        if self._worker.schedule_automatic_tasks:
+            await self._seeded.wait()
 
     def start(self) -> None:
         """Begin all of them."""
+        self._seeded.clear()
         jobs: list[Callable[[], Awaitable[None]]] = [self._show, self._hear_cancels, self._tidy, self._measure]
         if self._worker.schedule_automatic_tasks:
             jobs.append(self._seed)
@@ -128,11 +135,14 @@ class Services:
     async def _seed(self) -> None:
         """Put automatic tasks on the docket; one that is there already is kept."""
         while True:
-            await seed(self._worker)
+            try:
+                await _seed(self._worker)
+            finally:
+                self._seeded.set()
             await sleep(self._worker.clock, jittered(RESEED_INTERVAL))
 
 
-async def seed(worker: "Worker") -> None:
+async def _seed(worker: "Worker") -> None:
     """Add every automatic task under its function's name, unless it is struck."""
     docket = worker.docket
     await docket.wait_for_strikes_loaded()

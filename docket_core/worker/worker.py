@@ -31,7 +31,7 @@ from docket_core.worker.intake import Intake
 from docket_core.worker.leases import LeaseKeeper
 from docket_core.worker.run import Run, Stop
 from docket_core.worker.runner import Runner
-from docket_core.worker.services import READY_FOR, Services, seed
+from docket_core.worker.services import READY_FOR, Services
 from docket_core.worker.waiting import Threads, unless
 
 if TYPE_CHECKING:
@@ -332,9 +332,7 @@ class Worker:
     async def _ready(self) -> None:
         """Strikes come before the first task, and automatic tasks before the question whether all is done."""
         await self.docket.wait_for_strikes_loaded()
-        if self.schedule_automatic_tasks:
-            with suppress(BackendError):  # the service that seeds again will try again
-                await seed(self)
+        await self._services.seeded()
 
     async def _drain(self, intake: Intake, active: ActiveRuns) -> None:
         """End what runs: within the grace by itself, then cancelled and given back."""

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,24 @@ async def test_it_is_seeded_once_with_the_functions_name_as_key(fleet: list[Dock
     execution = await fleet[0].get_execution("poll")
     assert execution is not None
     assert execution.function_name == "poll"
+
+
+@pytest.mark.requirement("R-032")
+async def test_a_worker_seeds_once_at_its_start(docket: Docket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second time would begin a chain anew that has ended meanwhile."""
+    seeded: list[object] = []
+    add = docket.add
+
+    def seen(function: Any, when: datetime | None = None, key: str | None = None) -> Any:
+        seeded.append(key)
+        return add(function, when, key)
+
+    async def poll(perpetual: Perpetual = Perpetual(every=timedelta(hours=1), automatic=True)) -> None: ...
+
+    docket.register(poll)
+    monkeypatch.setattr(docket, "add", seen)
+    await within(Worker(docket).run_at_most({"poll": 1}))
+    assert seeded == ["poll"]
 
 
 @pytest.mark.requirement("R-032")

@@ -124,7 +124,7 @@ async def test_a_year_of_hours(store: Store, docket_url: str) -> None:
     ):
         docket.register(hourly)
         async with Worker(docket) as worker:
-            await within(worker.run_at_most({"hourly": hours}), seconds=60)
+            await within(worker.run_at_most({"hourly": hours}), seconds=100)
     assert due == expected
     assert fired == expected
     assert done.given
