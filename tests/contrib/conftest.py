@@ -94,7 +94,9 @@ async def served(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient, None]:
     await until(lambda: server.started or serving.done())
     assert not serving.done(), "it did not start"
     address = server.servers[0].sockets[0].getsockname()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}", timeout=PATIENCE) as client:
-        yield client
-    server.should_exit = True
-    await asyncio.wait_for(serving, PATIENCE)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}", timeout=PATIENCE) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(serving, PATIENCE)

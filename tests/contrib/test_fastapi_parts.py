@@ -124,9 +124,9 @@ async def test_a_silent_stream_is_kept_alive_and_cleaned_up_when_the_client_leav
         before = len(asyncio.all_tasks())
         async with client.stream("GET", "/jobs/k/events") as stream:
             lines = aiter(stream.aiter_lines())
-            told = [await within(anext(lines)) for _ in range(5)]
-            assert told[0] == "event: state"
-            assert told[3] == ": still there"
+            for awaited in ("event: state", ": still there", ": still there"):  # on a busy machine one comes earlier
+                while await within(anext(lines)) != awaited:
+                    pass
             assert len(asyncio.all_tasks()) > before
         await until(lambda: streams[0].has_ended)
         async with client.stream("GET", "/jobs/k/events") as stream:  # replaced: it ends, and says that it has no end
