@@ -136,6 +136,11 @@ class Docket(Adder):
         return parse_url(self._url).redacted
 
     @property
+    def is_open(self) -> bool:
+        """Whether it has been entered and not left."""
+        return self._stack is not None
+
+    @property
     def backend(self) -> Backend:
         """The open store.
 
@@ -208,7 +213,8 @@ class Docket(Adder):
     async def cancel(self, key: str) -> CancelReply:
         """End a pending task as CANCELLED, or ask a running one to stop.
 
-        Answers CANCELLED, REQUESTED or GONE (nothing live has that key).
+        Answers CANCELLED, REQUESTED or GONE (nothing live has that key). A running task that is async is stopped at
+        its next await; one that is not goes on in its thread, though its run ends CANCELLED.
         """
         check_label("key", key)
         with self._span("cancel", {"docket.key": key}):

@@ -170,7 +170,7 @@ class FunctionTable:
         name = _name_of(function)
         if self.tasks.get(name) is function:
             return self.described(name)
-        for known, other in self.tasks.items():
+        for known, other in list(self.tasks.items()):  # other threads may register meanwhile
             if other is function:
                 return self.described(known)
         return self.register(function)

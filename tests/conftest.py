@@ -14,7 +14,7 @@ settings.load_profile("docket")
 TESTS = Path(__file__).parent
 TOGETHER = {"packaging"}
 """Folders whose tests share what is costly to set up: one process runs them all."""
-BY_FILE = {"cli", "faults"}
+BY_FILE = {"cli", "contrib", "faults"}
 """Folders whose files share servers or processes: one process runs each file."""
 
 

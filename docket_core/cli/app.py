@@ -1,5 +1,6 @@
 """The command `docket`, put together from one file per command."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ from docket_core.cli.clear import clear
 from docket_core.cli.demo.command import demo
 from docket_core.cli.exit_codes import exit_code_of
 from docket_core.cli.failed import failed, retry
-from docket_core.cli.help import GroupWithExamples
+from docket_core.cli.help import GroupWithExamples, example_of
 from docket_core.cli.migrate import migrate
 from docket_core.cli.output import complain
 from docket_core.cli.version import version
@@ -21,14 +22,18 @@ from docket_core.cli.watch import watch
 from docket_core.cli.worker import worker
 from docket_core.errors import DocketError
 
+COMPLETION = ("--install-completion", "--show-completion")
+
 
 def _group(text: str) -> typer.Typer:
     return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-def _add(app: typer.Typer, *commands: Callable[..., None]) -> None:
-    for command in commands:
-        app.command()(command)
+def _add(app: typer.Typer, *commands: Callable[..., None], **named: Callable[..., None]) -> None:
+    """Commands under their functions' names, or under other ones."""
+    for name, command in ({command.__name__: command for command in commands} | named).items():
+        shown = name.replace("_", "-")
+        app.command(shown, epilog=example_of(shown))(command)
 
 
 def build() -> typer.Typer:
@@ -44,8 +49,7 @@ def build() -> typer.Typer:
     )
     _add(app, demo, worker, snapshot.snapshot, watch, cancel, clear, failed, retry, strikes.strike, strikes.restore)
     on_workers = _group("The workers that live.")
-    on_workers.command("ls")(workers.list_workers)
-    on_workers.command("for-task")(workers.for_task)
+    _add(on_workers, workers.for_task, ls=workers.list_workers)
     app.add_typer(on_workers, name="workers")
     on_tasks = _group("Put standard tasks on the docket, to try a set-up.")
     _add(on_tasks, tasks.trace, tasks.fail, tasks.sleep)
@@ -63,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always, with one of `ExitCode`.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in COMPLETION and len(given) > 1:  # the shell is named, and need not be found out
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     try:
         build()(args=arguments, prog_name="docket")
     except DocketError as error:

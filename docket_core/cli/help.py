@@ -24,6 +24,33 @@ EXAMPLES = {
     "docket backends sqlite:///docket.db": "what this store can do",
 }
 
+EXAMPLE_OF = {
+    "demo": "docket demo --folder ~/src --workers 3",
+    "worker": "docket worker --tasks shop.tasks:tasks --concurrency 20",
+    "snapshot": "docket snapshot --tasks --stats",
+    "watch": "docket watch nap",
+    "cancel": "docket cancel nap",
+    "clear": "docket clear --docket shop",
+    "failed": "docket failed --json",
+    "retry": "docket retry nap",
+    "strike": "docket strike send_mail customer == int:17",
+    "restore": "docket restore send_mail customer == int:17",
+    "ls": "docket workers ls",
+    "for-task": "docket workers for-task send_mail",
+    "trace": "docket tasks trace hello --in 5m",
+    "fail": "docket tasks fail 'on purpose'",
+    "sleep": "docket tasks sleep 5s --key nap",
+    "backends": "docket backends sqlite:///docket.db",
+    "migrate": "docket migrate postgresql://localhost/shop --sql",
+    "version": "docket version --json",
+}
+"""One example for every command, at the end of its help."""
+
+
+def example_of(command: str) -> str:
+    """The last line of a command's help."""
+    return f"Example: {EXAMPLE_OF[command]}"
+
 
 class GroupWithExamples(TyperGroup):
     """The top of the command line."""

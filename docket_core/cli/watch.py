@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from docket_core.cli.exit_codes import ExitCode
 from docket_core.cli.output import complain, console, print_json, printable, say
@@ -58,16 +59,16 @@ def _teller(title: str, as_json: bool) -> tuple[Callable[[Event], None], Abstrac
     out = console()
     if not out.is_terminal:
         return lambda event: say(describe(event)), nullcontext()
+    out.print(title, style="bold", soft_wrap=True)  # beside the bar, a long key would leave no room for it
     progress = Progress(
         SpinnerColumn(finished_text=" "),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
         console=out,
     )
-    bar = progress.add_task(title, total=None, note="")
+    bar = progress.add_task("", total=None, note="")
 
     def show(event: Event) -> None:
         if event["type"] == "state":
@@ -76,6 +77,7 @@ def _teller(title: str, as_json: bool) -> tuple[Callable[[Event], None], Abstrac
                 progress.update(bar, completed=progress.tasks[bar].total)
             if event["completed_at"] is not None:
                 progress.stop_task(bar)
+                progress.update(bar, visible=progress.tasks[bar].total is not None)  # else it has nothing to tell
         else:
             progress.update(
                 bar, completed=event["current"], total=event["total"], note=printable(event["message"] or "")

@@ -17,6 +17,9 @@ class Timeout(Runtime["Timeout"]):
 
     `async def fetch(url: str, timeout: Timeout = Timeout(timedelta(seconds=20))) -> None`
 
+    A body that is not async runs in a thread, and a thread cannot be stopped: the task fails in time all the same, but
+    its thread goes on to the end of the body and holds its place in the worker's pool. Such a body asks `expired`.
+
     Args:
         base: how long it may run.
 

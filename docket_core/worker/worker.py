@@ -50,6 +50,11 @@ RETIRING = 0.1
 class Worker:
     """Runs tasks of one docket. Use it as an async context manager, then call one of the `run_` methods.
 
+    A function that is not async runs in a thread, with the run's context variables; there are as many threads as
+    `concurrency`. A thread cannot be stopped: where such a task is cancelled, runs into its timeout or is given back
+    at the worker's end, its run ends at once, but the body goes on beside what comes next, even beside a second run of
+    the same task; what it returns counts for nothing.
+
     Args:
         docket: an open docket.
         name: unique among the docket's workers; None is host#pid.

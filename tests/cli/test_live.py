@@ -104,3 +104,15 @@ def test_a_progress_bar_is_drawn_on_a_terminal(url: str, tmp_path: Path) -> None
     assert "climb c" in shown
     assert "completed" in shown
     assert "━" in shown
+
+
+def test_a_task_that_tells_no_progress_leaves_no_bar_behind(url: str, tmp_path: Path) -> None:
+    async def put_and_run() -> None:
+        async with Docket(url=url) as docket, Worker(docket, "w") as worker:
+            await docket.add("sleep", key="nap")(0)
+            await worker.run_until_finished()
+
+    asyncio.run(put_and_run())
+    shown = on_a_terminal("watch", "nap", cwd=tmp_path, DOCKET_URL=url)
+    assert "completed" in shown
+    assert "━" not in shown.rpartition("\x1b[2K")[2], "it is erased at the end"

@@ -9,6 +9,7 @@ BUDGETS = {
     "conformance": 420.0,
     "behaviour": 720.0,
     "cli": 120.0,
+    "contrib": 180.0,
     "faults": 480.0,
     "packaging": 120.0,
     "docs": 180.0,

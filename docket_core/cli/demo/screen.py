@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 
 class Screen:
@@ -46,4 +48,9 @@ class Screen:
         if self._out is not None:
             moment = f"{time.monotonic() - self._began:5.1f} s"
             out = self._bars.console if self._bars is not None else self._out
-            out.print(f"[dim]{moment}[/dim]  [{style}]{what:<8}[/{style}]  {escape(text)}", soft_wrap=True)
+            if not out.is_terminal:
+                out.print(f"{moment}  {what:<8}  {escape(text)}", soft_wrap=True)
+                return
+            line = Table.grid(padding=(0, 2))
+            line.add_row(Text(moment, style="dim"), Text(f"{what:<8}", style=style, no_wrap=True), Text(text))
+            out.print(line)
