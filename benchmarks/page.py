@@ -79,7 +79,7 @@ def render(results: Results) -> str:
         _METHOD,
         "## Again, on your machine",
         "",
-        "```sh",
+        '```sh title="not run here: it takes the better part of an hour"',
         "python -m benchmarks                                    # all of this; installs the peers first",
         "python -m benchmarks --stores redis --peers dramatiq --no-page --output redis.json",
         "docket bench redis://localhost sqlite:///bench.db       # docket-core alone, on stores of yours",

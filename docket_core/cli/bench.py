@@ -53,8 +53,6 @@ def bench(
 
     The dockets that are measured have names of their own, and nothing of them is left unless it fails. Compare figures
     of one run, or of one machine: rounds are interleaved, and medians are shown with the lowest and the highest.
-
-    Example: docket bench --quick memory:// sqlite:///bench.db redis://localhost
     """
     if compare is not None:
         _compare(*compare, noise, as_json)

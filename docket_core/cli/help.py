@@ -40,6 +40,7 @@ EXAMPLE_OF = {
     "trace": "docket tasks trace hello --in 5m",
     "fail": "docket tasks fail 'on purpose'",
     "sleep": "docket tasks sleep 5s --key nap",
+    "bench": "docket bench --quick memory:// sqlite:///bench.db redis://localhost",
     "backends": "docket backends sqlite:///docket.db",
     "migrate": "docket migrate postgresql://localhost/shop --sql",
     "version": "docket version --json",
