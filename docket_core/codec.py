@@ -22,11 +22,17 @@ _PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 
 
 class CodecContext(NamedTuple):
-    """What the bytes belong to; a codec may bind them to it."""
+    """What the bytes belong to; a codec may bind them to it.
+
+    Args:
+        key: the task's, or what identifies a strike.
+        kind: "call", "result", "exception" or "strike".
+    """
 
     docket: str
     key: str
     function: str
+    kind: str = "call"
 
 
 class Codec(Protocol):
@@ -147,7 +153,7 @@ def encode_result(codec: Codec, context: CodecContext, value: object) -> bytes |
     """
     if value is None:
         return None
-    return _encode(codec, value, context, f"the result of {context.function}")
+    return _encode(codec, value, context._replace(kind="result"), f"the result of {context.function}")
 
 
 def decode_result(codec: Codec, context: CodecContext, data: bytes | None) -> object:
@@ -157,7 +163,7 @@ def decode_result(codec: Codec, context: CodecContext, data: bytes | None) -> ob
         PayloadRefused: the codec does not allow these bytes.
         Undecodable: they cannot be read.
     """
-    return None if data is None else _decode(codec, data, context, "the result")
+    return None if data is None else _decode(codec, data, context._replace(kind="result"), "the result")
 
 
 def encode_exception(codec: Codec, context: CodecContext, error: BaseException, limit: int) -> bytes | None:
@@ -165,7 +171,7 @@ def encode_exception(codec: Codec, context: CodecContext, error: BaseException, 
     if not isinstance(error, Exception):
         return None  # raising it where somebody waits would end more than that wait
     try:
-        data = codec.encode(error, context)
+        data = codec.encode(error, context._replace(kind="exception"))
     except BaseException:  # noqa: BLE001 - whatever a user's class does here, the text tells of the failure
         return None
     return data if len(data) <= limit else None
@@ -176,7 +182,7 @@ def decode_exception(codec: Codec, context: CodecContext, data: bytes | None) ->
     if data is None:
         return None
     try:
-        value = codec.decode(data, context)
+        value = codec.decode(data, context._replace(kind="exception"))
     except BaseException:  # noqa: BLE001 - its class may be missing here, or refuse to be made; the text remains
         return None
     return value if isinstance(value, Exception) else None
@@ -226,25 +232,30 @@ def decode_headers(data: bytes) -> dict[str, str]:
     return {str(name): str(text) for name, text in cast("dict[object, object]", value).items()}
 
 
-def encode_instruction(value: tuple[object, ...]) -> bytes:
+def encode_instruction(codec: Codec, docket: str, rule_id: str, parts: list[object]) -> bytes:
     """A strike's parts as bytes.
 
     Raises:
-        Unserializable: its value cannot be encoded.
+        Unserializable: its value cannot be encoded; nothing was written.
     """
-    return _encode(CloudpickleCodec(), value, CodecContext("", "", "strike"), "the strike")
+    return _encode(codec, parts, _of_strike(docket, rule_id), "the strike")
 
 
-def decode_instruction(data: bytes) -> tuple[object, ...]:
+def decode_instruction(codec: Codec, docket: str, rule_id: str, data: bytes) -> Sequence[object]:
     """A strike's parts.
 
     Raises:
-        Undecodable: these bytes are no strike.
+        PayloadRefused: the codec does not allow these bytes.
+        Undecodable: they are no strike.
     """
-    value = _decode(CloudpickleCodec(), data, CodecContext("", "", "strike"), "the strike")
-    if isinstance(value, tuple):
-        return cast("tuple[object, ...]", value)
+    value = _decode(codec, data, _of_strike(docket, rule_id), "the instruction")
+    if isinstance(value, tuple | list):
+        return cast("Sequence[object]", value)
     raise Undecodable("these bytes are no strike")
+
+
+def _of_strike(docket: str, rule_id: str) -> CodecContext:
+    return CodecContext(docket, rule_id, "strike", "strike")
 
 
 def _encode(codec: Codec, value: object, context: CodecContext, what: str) -> bytes:

@@ -53,7 +53,7 @@ class Docket(Adder):
         execution_ttl: how long the end of a task and its result are kept; 0 forgets at once.
         result_storage: where results go instead of the store: a py-key-value store.
         enable_internal_instrumentation: spans for every operation on the store.
-        codec: how arguments and results become bytes; cloudpickle unless something else is said.
+        codec: how arguments, results and strikes become bytes; cloudpickle unless something else is said.
         clock: for tests, the time by which the store decides.
 
     Raises:
@@ -90,7 +90,7 @@ class Docket(Adder):
         self._clock = clock
         self._backend: Backend | None = None
         self._stack: AsyncExitStack | None = None
-        self._strike_list = StrikeList(name=name)
+        self._strike_list = StrikeList(name=name, codec=self.codec)
         self.results = ResultStorage(result_storage, name, execution_ttl) if result_storage and execution_ttl else None
         self.outcomes = Outcomes(self)
         self._adds = Batcher[tuple[Task, OnConflict], Enqueued](self._send_adds)
@@ -105,7 +105,8 @@ class Docket(Adder):
             backend = self.open_backend()
             await stack.enter_async_context(backend)
             self._backend = backend
-            self._strike_list = await stack.enter_async_context(StrikeList(name=self.name, backend=backend))
+            strikes = StrikeList(name=self.name, backend=backend, codec=self.codec)
+            self._strike_list = await stack.enter_async_context(strikes)
             self.outcomes = Outcomes(self)
             stack.push_async_callback(self.outcomes.close)
             self._stack = stack.pop_all()
@@ -276,6 +277,7 @@ class Docket(Adder):
 
         Raises:
             ValueError: neither function nor parameter, or an unknown operator.
+            Unserializable: the codec does not take the value; nothing was written.
         """
         with self._span("strike", {}):
             await self._strike_list.strike(function, parameter, operator, value)

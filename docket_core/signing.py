@@ -13,10 +13,10 @@ _SHORTEST_KEY = 16
 class SignedCodec:
     """Another codec's bytes with a signature over them and what they belong to; nothing else is decoded.
 
-    HMAC-SHA256 over docket, key, function and bytes, verified before the inner codec sees anything. So who can write
-    to the store but has no key cannot make a worker decode a task that they wrote. What they can do: put an old
-    payload of the same docket, key and function in the place of a newer one, delete, delay and repeat tasks. Strikes
-    are no tasks: no codec is asked about them, and they are pickled.
+    HMAC-SHA256 over docket, key, function, kind and bytes, verified before the inner codec sees anything: calls,
+    results, exceptions and strikes alike. So who can write to the store but has no key cannot make anyone decode what
+    they wrote. What they can do: put an old payload in the place of a newer one of the same docket, key, function and
+    kind, delete, delay and repeat tasks, bring back a strike that was restored, and take strikes back.
 
     Args:
         codec: what encodes the value.
@@ -53,7 +53,7 @@ class SignedCodec:
     @staticmethod
     def _signature(key: bytes, data: bytes, context: CodecContext) -> bytes:
         mac = hmac.new(key, digestmod="sha256")
-        for part in (context.docket.encode(), context.key.encode(), context.function.encode(), data):
+        for part in (*(name.encode() for name in context), data):
             mac.update(len(part).to_bytes(8, "big"))  # so that no part can pass as the end of another
             mac.update(part)
         return mac.digest()

@@ -11,6 +11,7 @@ from docket_core.backend.kit import backoff, sleep
 from docket_core.backend.model import StrikeEvent, StrikesCaughtUp, StrikesReset
 from docket_core.backend.protocol import Backend
 from docket_core.backend.registry import open_backend
+from docket_core.codec import CloudpickleCodec, Codec
 from docket_core.errors import BackendError, CodecError
 from docket_core.functions import AnyFunction
 from docket_core.instrumentation import STRIKES_IN_EFFECT
@@ -35,10 +36,18 @@ class StrikeList:
         url: where the strikes are kept; None for a list that knows only what it is told here.
         name: the docket whose strikes these are.
         backend: an open backend to use instead of opening one for `url`.
+        codec: how strikes become bytes, the same for all who share them; cloudpickle unless something else is said.
     """
 
-    def __init__(self, url: str | None = None, name: str = "strikelist", backend: Backend | None = None) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        name: str = "strikelist",
+        backend: Backend | None = None,
+        codec: Codec | None = None,
+    ) -> None:
         self.name = name
+        self._codec: Codec = codec if codec is not None else CloudpickleCodec()
         self._own = open_backend(url, name) if url is not None and backend is None else None
         self._backend = backend if backend is not None else self._own
         self._rules: dict[str, Strike] = {}
@@ -105,6 +114,7 @@ class StrikeList:
 
         Raises:
             ValueError: neither function nor parameter, or an unknown operator.
+            Unserializable: the codec does not take the value; nothing was written.
         """
         await self.send_instruction(make_strike(function, parameter, operator, value))
 
@@ -120,13 +130,16 @@ class StrikeList:
 
     async def send_instruction(self, instruction: Instruction) -> None:
         """Record an instruction for all, and follow it here at once; an echo of an earlier one passes soon."""
-        strike = instruction.strike if isinstance(instruction, Restore) else instruction
-        rule_id, data = strike.encode()
+        if isinstance(instruction, Restore):
+            strike, data = instruction.strike, None  # also of a value that the codec does not take any more
+        else:
+            strike, data = instruction, instruction.encode(self._codec, self.name)
+        rule_id = strike.rule_id()
         before = self._rules.get(rule_id)
         self.update(instruction)  # first, so that what the store tells later, in its own order, has the last word
         try:
             if self._backend is not None:
-                await self._backend.strike(rule_id, None if isinstance(instruction, Restore) else data)
+                await self._backend.strike(rule_id, data)
         except BaseException:
             self.update(Restore(strike) if before is None else before)
             raise
@@ -134,9 +147,9 @@ class StrikeList:
     def update(self, instruction: Instruction) -> None:
         """Follow an instruction here only."""
         if isinstance(instruction, Restore):
-            self._remove(instruction.strike.encode()[0])
+            self._remove(instruction.strike.rule_id())
         else:
-            self._put(instruction.encode()[0], instruction)
+            self._put(instruction.rule_id(), instruction)
 
     def add_condition(self, condition: Condition) -> None:
         """Strike, here only, whatever `condition` is true for."""
@@ -234,7 +247,7 @@ class StrikeList:
     def _take_rule(self, rule_id: str, instruction: bytes) -> None:
         self._unconfirmed.discard(rule_id)
         try:
-            self._put(rule_id, Strike.decode(instruction))
+            self._put(rule_id, Strike.decode(self._codec, self.name, rule_id, instruction))
         except (CodecError, ValueError, TypeError) as error:
             self.undecodable += 1
             logger.warning("skipped a strike that cannot be read: %s", error)

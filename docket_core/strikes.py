@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
-from docket_core.codec import decode_instruction, encode_instruction
+from docket_core.codec import CloudpickleCodec, Codec, decode_instruction, encode_instruction
 from docket_core.functions import AnyFunction
 
 
@@ -53,22 +53,40 @@ class Strike:
     def __post_init__(self) -> None:
         if self.function is None and self.parameter is None:
             raise ValueError("a strike names a function, a parameter, or both")
-        if self.operator is Operator.BETWEEN and not (
-            isinstance(self.value, tuple | list) and len(cast("tuple[object, ...]", self.value)) == 2
-        ):
-            raise ValueError("the operator 'between' takes a pair of values, such as (1, 5)")
+        if self.operator is Operator.BETWEEN:
+            if not isinstance(self.value, tuple | list) or len(cast("Sequence[object]", self.value)) != 2:
+                raise ValueError("the operator 'between' takes a pair of values, such as (1, 5)")
+            object.__setattr__(self, "value", tuple(cast("Sequence[object]", self.value)))  # JSON knows lists only
 
-    def encode(self) -> tuple[str, bytes]:
-        """The rule's identity, the same for equal rules, and the instruction as bytes."""
-        data = encode_instruction((self.function, self.parameter, self.operator.value, self.value))
-        value = repr(self.value).encode(errors="surrogatepass") if _shows_itself(self.value) else data
+    def rule_id(self) -> str:
+        """The rule's identity, the same for equal rules whatever codec they travel by.
+
+        Raises:
+            Unserializable: its value has no form that could be compared.
+        """
         rule = repr((self.function, self.parameter, self.operator.value)).encode(errors="surrogatepass")
-        return hashlib.sha256(rule + b"\0" + value).hexdigest()[:32], data
+        if _shows_itself(self.value):
+            value = repr(self.value).encode(errors="surrogatepass")
+        else:
+            value = encode_instruction(CloudpickleCodec(), "", "", [self.value])  # which nobody will decode
+        return hashlib.sha256(rule + b"\0" + value).hexdigest()[:32]
+
+    def encode(self, codec: Codec, docket: str) -> bytes:
+        """The instruction to those who follow the strikes of `docket`.
+
+        Raises:
+            Unserializable: the codec does not take its value.
+        """
+        value = self.value
+        if self.operator is Operator.BETWEEN:
+            value = list(cast("Sequence[object]", value))
+        parts = [self.function, self.parameter, self.operator.value, value]
+        return encode_instruction(codec, docket, self.rule_id(), parts)
 
     @staticmethod
-    def decode(data: bytes) -> "Strike":
-        """Raises CodecError, ValueError or TypeError for bytes that are no strike."""
-        function, parameter, operator, value = decode_instruction(data)
+    def decode(codec: Codec, docket: str, rule_id: str, data: bytes) -> "Strike":
+        """Raises CodecError, ValueError or TypeError for bytes that are no strike of `docket`."""
+        function, parameter, operator, value = decode_instruction(codec, docket, rule_id, data)
         if not isinstance(function, str | None) or not isinstance(parameter, str | None):
             raise TypeError("a strike names its function and its parameter by text")
         return Strike(function, parameter, Operator(cast("str", operator)), value)
@@ -104,6 +122,8 @@ def make_strike(
 
 def _shows_itself(value: object) -> bool:
     """Whether equal values of this type have the same `repr` in every process, which their pickles need not have."""
+    if type(value) is dict:
+        return all(_shows_itself(part) for item in cast("dict[object, object]", value).items() for part in item)
     if type(value) in (tuple, list):
         return all(_shows_itself(item) for item in cast("Sequence[object]", value))
     return value is None or isinstance(value, int | float | str | bytes | datetime | timedelta | Decimal | UUID)

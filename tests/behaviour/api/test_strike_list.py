@@ -244,3 +244,12 @@ async def test_racing_instructions_end_the_same_everywhere(docket: Docket, other
         await asyncio.gather(docket.strike("send"), other.restore("send"), docket.restore("send"), other.strike("send"))
     kept = len(await rules(docket))
     await until(lambda: len(docket.strike_list.strikes) == len(other.strike_list.strikes) == kept)
+
+
+@pytest.mark.requirement("R-070", "R-073")
+async def test_a_pair_is_a_pair_however_it_is_written(docket: Docket) -> None:
+    await docket.strike(send, "amount", "between", (1, 5))
+    await docket.strike(send, "amount", "between", [1, 5])
+    assert len(await rules(docket)) == 1
+    await docket.restore(send, "amount", "between", [1, 5])
+    assert await rules(docket) == []
