@@ -60,6 +60,10 @@ async def subscribe(
         try:
             while not teller.ended:
                 news = await events.next()
+                if isinstance(news, ProgressMade) and not teller.knows_start_of(news):
+                    # Its start was missed: a store may tell of it only those it knew to listen when it was claimed.
+                    with suppress(BackendUnavailable):
+                        news = (await backend.get([execution.key]))[0]
                 if news is None or isinstance(news, Record):
                     told_now = teller.from_record(news)
                 else:
@@ -111,6 +115,15 @@ class _Teller:
         self._state: tuple[int, State] | None = None
         self._progress: tuple[int, Progress] | None = None
         self.ended = False
+
+    def knows_start_of(self, progress: ProgressMade) -> bool:
+        """Whether it was told that this run, in this generation, is running."""
+        if progress.run != self._execution.run:
+            return True
+        return self._state is not None and (self._state[0], _ORDER[self._state[1]]) >= (
+            progress.generation,
+            _ORDER[State.RUNNING],
+        )
 
     def from_record(self, record: Record | None) -> list[StateEvent | ProgressEvent]:
         run = self._execution.run

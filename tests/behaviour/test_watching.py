@@ -1,12 +1,18 @@
 """Following a run: progress, subscriptions and snapshots."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from docket_core import Docket, Execution, ExecutionProgress, ExecutionState, Progress, Retry
+from docket_core.backend.model import Event, StateChanged, Topic
+from docket_core.backend.protocol import Backend, Subscription
+from tests.support.away import AwayBackend, Switches
 from tests.support.workers import Signal, until_async, within, work_off, working
 
 begun: Signal
@@ -28,6 +34,36 @@ async def load(steps: int, progress: ExecutionProgress = Progress()) -> int:
         await progress.set_message(f"step {step + 1}")
     await progress.set_message(None)
     return steps
+
+
+class StartUnheard:
+    """A subscription that does not hear of starts, as one that began at the same moment."""
+
+    def __init__(self, inner: Subscription) -> None:
+        self._inner = inner
+        self.watch = inner.watch
+        self.unwatch = inner.unwatch
+
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
+        async for event in self._inner:
+            if not (isinstance(event, StateChanged) and event.state is ExecutionState.RUNNING):
+                yield event
+
+
+class StartUnheardBackend(AwayBackend):
+    @asynccontextmanager
+    async def subscribe(
+        self, topics: AbstractSet[Topic], keys: Sequence[str] | None
+    ) -> AsyncGenerator[Subscription, None]:
+        async with super().subscribe(topics, keys) as subscription:
+            deaf: Any = StartUnheard(subscription)
+            yield deaf
+
+
+class StartUnheardDocket(Docket):
+    def open_backend(self) -> Backend:
+        backend: Any = StartUnheardBackend(super().open_backend(), Switches())
+        return backend  # type: ignore[no-any-return]
 
 
 async def collect(execution: Execution, ready: asyncio.Event) -> list[Any]:
@@ -226,3 +262,22 @@ async def test_the_default_fallback_logs_and_drops(
     await work_off(docket, fallback_task="docket_core.worker:default_fallback_task")
     assert await execution.get_result() is None
     assert "load" in caplog.text
+
+
+async def test_progress_is_not_told_of_a_run_whose_start_was_not(docket: Docket, docket_url: str) -> None:
+    """Even where the event of the start was lost, and progress comes too often for the poller's turn."""
+    execution = await docket.add(load, key="k")(3)
+    async with StartUnheardDocket(docket.name, docket_url) as deaf:
+        elsewhere = await deaf.get_execution("k")
+        assert elsewhere is not None
+        ready = asyncio.Event()
+        collecting = asyncio.create_task(collect(elsewhere, ready))
+        await within(ready.wait())
+        async with working(docket, name="w"):
+            go_on.give()
+            events = await within(collecting)
+    assert execution.key == "k"
+    told = [event["state"].value if event["type"] == "state" else "progress" for event in events]
+    assert told[0] == "queued"
+    assert "progress" not in told or told.index("running") < told.index("progress")
+    assert told[-1] == "completed"

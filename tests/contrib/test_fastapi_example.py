@@ -106,9 +106,14 @@ def test_sigterm_lets_what_runs_end(server: Server, client: httpx.Client, docket
             return await execution.get_result(timeout=timedelta(0))
 
     with client:
-        key = client.post("/reports", params={"pages": 3, "seconds": 0.3}).json()["key"]
+        key = client.post("/reports", params={"pages": 4, "seconds": 0.7}).json()["key"]
+        told: Events = []
         with client.stream("GET", f"/jobs/{key}/events") as stream:
-            next(data for _, data in events(stream.iter_lines()) if data.get("state") == "running")
+            for event in events(stream.iter_lines()):
+                told.append(event)
+                if event[1].get("state") == "running":
+                    break
+        assert told[-1][1]["state"] == "running", told
     assert server.end() in (0, -15), server.said  # after its good end uvicorn dies of the signal, as it should
     assert not [line for line in server.said if "Traceback" in line], server.said
-    assert asyncio.run(outcome(key)) == "a report of 3 pages"
+    assert asyncio.run(outcome(key)) == "a report of 4 pages"
