@@ -47,8 +47,8 @@ def _installed() -> list[Installed]:
 
 
 async def _open(name: str, url: str) -> Mapping[str, object]:
-    async with Docket(name, url) as docket:
-        return {"url": docket.backend.url, **asdict(docket.backend.capabilities)}
+    async with Docket(name, url).open_backend() as backend:  # not the docket, which would read the strikes
+        return {"url": backend.url, **asdict(backend.capabilities)}
 
 
 def _show_installed(found: list[Installed], as_json: bool) -> None:

@@ -7,7 +7,7 @@ import typer
 from docket_core.backend.model import CancelReply
 from docket_core.cli.exit_codes import ExitCode
 from docket_core.cli.output import print_json, say
-from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
+from docket_core.cli.session import DEFAULT_NAME, AsJson, CodecPath, DocketName, Url, run, shared_docket
 
 _SAID = {
     CancelReply.CANCELLED: "{key} is cancelled",
@@ -20,10 +20,11 @@ def cancel(
     key: Annotated[str, typer.Argument(help="The task's key.")],
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Cancel a task that waits, or ask a running one to stop."""
-    reply = run(_cancel(docket, url, key))
+    reply = run(_cancel(docket, url, codec, key))
     if as_json:
         print_json({"key": key, "reply": reply.value})
     else:
@@ -32,6 +33,6 @@ def cancel(
         raise typer.Exit(ExitCode.NO)
 
 
-async def _cancel(name: str, url: str | None, key: str) -> CancelReply:
-    async with shared_docket(name, url) as docket:
+async def _cancel(name: str, url: str | None, codec: str | None, key: str) -> CancelReply:
+    async with shared_docket(name, url, codec) as docket:
         return await docket.cancel(key)

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from docket_core.cli.exit_codes import ExitCode
 from docket_core.cli.output import complain, console, print_json, printable, say
-from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
+from docket_core.cli.session import DEFAULT_NAME, AsJson, CodecPath, DocketName, Url, run, shared_docket
 from docket_core.execution import Disposition, Execution
 
 
@@ -15,10 +15,11 @@ def failed(
     limit: Annotated[int, typer.Option("--limit", help="How many at most.", min=1)] = 100,
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """List failed tasks that are still kept, and why they failed."""
-    found = run(_failed(docket, url, limit))
+    found = run(_failed(docket, url, codec, limit))
     if as_json:
         print_json([_as_plain(execution) for execution in found])
     elif found:
@@ -35,10 +36,11 @@ def retry(
     key: Annotated[str, typer.Argument(help="The failed task's key.")],
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a failed task again, now, with the arguments it had."""
-    execution = run(_retry(docket, url, key))
+    execution = run(_retry(docket, url, codec, key))
     if execution is None:
         complain(f"no failed task is kept under the key {key!r}")
         raise typer.Exit(ExitCode.NO)
@@ -50,13 +52,13 @@ def retry(
         say(f"{key} is on the docket already, and was kept as it is")
 
 
-async def _failed(name: str, url: str | None, limit: int) -> list[Execution]:
-    async with shared_docket(name, url) as docket:
+async def _failed(name: str, url: str | None, codec: str | None, limit: int) -> list[Execution]:
+    async with shared_docket(name, url, codec) as docket:
         return await docket.failed(limit)
 
 
-async def _retry(name: str, url: str | None, key: str) -> Execution | None:
-    async with shared_docket(name, url) as docket:
+async def _retry(name: str, url: str | None, codec: str | None, key: str) -> Execution | None:
+    async with shared_docket(name, url, codec) as docket:
         try:
             return await docket.retry(key)
         except KeyError:

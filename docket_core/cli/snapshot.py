@@ -9,7 +9,7 @@ from rich.table import Table
 
 from docket_core.cli.durations import show_duration
 from docket_core.cli.output import console, print_json, printable, say
-from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
+from docket_core.cli.session import DEFAULT_NAME, AsJson, CodecPath, DocketName, Url, run, shared_docket
 from docket_core.cli.strikes import describe
 from docket_core.cli.workers import as_plain, workers_table
 from docket_core.execution import Execution
@@ -37,10 +37,11 @@ def snapshot(
     stats: Annotated[bool, typer.Option("--stats", help="Numbers for each function.")] = False,
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what stands on the docket now: tasks, workers, strikes."""
-    view = run(_take(docket, url))
+    view = run(_take(docket, url, codec))
     if as_json:
         print_json(_as_json(view, tasks=tasks, stats=stats))
         return
@@ -52,8 +53,8 @@ def snapshot(
             say(part)
 
 
-async def _take(name: str, url: str | None) -> View:
-    async with shared_docket(name, url) as docket:
+async def _take(name: str, url: str | None, codec: str | None) -> View:
+    async with shared_docket(name, url, codec) as docket:
         await docket.wait_for_strikes_loaded()
         strikes = [describe(strike) for strike in docket.strike_list.strikes]
         return View(name, docket.backend.url, strikes, await docket.snapshot())

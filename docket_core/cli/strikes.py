@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from docket_core.cli.output import print_json, say
-from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
+from docket_core.cli.session import DEFAULT_NAME, AsJson, CodecPath, DocketName, Url, run, shared_docket
 from docket_core.cli.values import FORMS, parse_value
 from docket_core.strikes import Operator, Restore, Strike
 
@@ -25,6 +25,7 @@ def strike(
     values: Values = None,
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Leave tasks alone from now on: by function, or by a parameter's value.
@@ -32,7 +33,7 @@ def strike(
     They are not scheduled any more, and those that wait end CANCELLED when they would be run.
     """
     rule = make_rule(function, parameter, operator, values)
-    run(_send(docket, url, rule))
+    run(_send(docket, url, codec, rule))
     _tell("strike", rule, as_json)
 
 
@@ -43,11 +44,12 @@ def restore(
     values: Values = None,
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Take back the strike that was made with the same words."""
     rule = make_rule(function, parameter, operator, values)
-    run(_send(docket, url, Restore(rule)))
+    run(_send(docket, url, codec, Restore(rule)))
     _tell("restore", rule, as_json)
 
 
@@ -79,8 +81,8 @@ def describe(rule: Strike) -> str:
     return f"{name} where {rule.parameter} {rule.operator.value} {rule.value!r}"
 
 
-async def _send(name: str, url: str | None, instruction: Strike | Restore) -> None:
-    async with shared_docket(name, url) as docket:
+async def _send(name: str, url: str | None, codec: str | None, instruction: Strike | Restore) -> None:
+    async with shared_docket(name, url, codec) as docket:
         await docket.send_instruction(instruction)
 
 

@@ -8,7 +8,7 @@ import typer
 from docket_core.cli.durations import parse_duration
 from docket_core.cli.exit_codes import ExitCode
 from docket_core.cli.output import print_json, say
-from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
+from docket_core.cli.session import DEFAULT_NAME, AsJson, CodecPath, DocketName, Url, run, shared_docket
 from docket_core.execution import Disposition, Execution
 
 Message = Annotated[str, typer.Argument(help="What it says.")]
@@ -25,10 +25,11 @@ def trace(
     key: Key = None,
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a task on the docket that logs a message."""
-    _add("trace", message, delay, key, docket, url, as_json)
+    _add("trace", message, delay, key, docket, url, codec, as_json)
 
 
 def fail(
@@ -37,10 +38,11 @@ def fail(
     key: Key = None,
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a task on the docket that fails with a message."""
-    _add("fail", message, delay, key, docket, url, as_json)
+    _add("fail", message, delay, key, docket, url, codec, as_json)
 
 
 def sleep(
@@ -49,10 +51,11 @@ def sleep(
     key: Key = None,
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a task on the docket that sleeps."""
-    _add("sleep", duration.total_seconds(), delay, key, docket, url, as_json)
+    _add("sleep", duration.total_seconds(), delay, key, docket, url, codec, as_json)
 
 
 def _add(
@@ -62,9 +65,10 @@ def _add(
     key: str | None,
     docket: str,
     url: str | None,
+    codec: str | None,
     as_json: bool,
 ) -> None:
-    execution = run(_send(docket, url, name, argument, delay, key))
+    execution = run(_send(docket, url, codec, name, argument, delay, key))
     disposition = execution.disposition
     if as_json:
         state = execution.state.value if disposition is not Disposition.STRUCK else None
@@ -80,8 +84,14 @@ def _add(
 
 
 async def _send(
-    name: str, url: str | None, task: str, argument: str | float, delay: timedelta | None, key: str | None
+    name: str,
+    url: str | None,
+    codec: str | None,
+    task: str,
+    argument: str | float,
+    delay: timedelta | None,
+    key: str | None,
 ) -> Execution:
-    async with shared_docket(name, url) as docket:
+    async with shared_docket(name, url, codec) as docket:
         await docket.wait_for_strikes_loaded()
         return await docket.add(task, when=delay, key=key)(argument)

@@ -11,7 +11,7 @@ from rich.table import Column
 
 from docket_core.cli.exit_codes import ExitCode
 from docket_core.cli.output import complain, console, print_json, printable, say
-from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
+from docket_core.cli.session import DEFAULT_NAME, AsJson, CodecPath, DocketName, Url, run, shared_docket
 from docket_core.execution import ExecutionState
 from docket_core.subscriptions import ProgressEvent, StateEvent
 
@@ -22,19 +22,20 @@ def watch(
     key: Annotated[str, typer.Argument(help="The task's key.")],
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow a task to its end: its state, and a progress bar.
 
     Exit code 0 if it completed, 1 if it failed, was cancelled or replaced, or is unknown.
     """
-    if run(_watch(docket, url, key, as_json)) is not ExecutionState.COMPLETED:
+    if run(_watch(docket, url, codec, key, as_json)) is not ExecutionState.COMPLETED:
         raise typer.Exit(ExitCode.NO)
 
 
-async def _watch(name: str, url: str | None, key: str, as_json: bool) -> ExecutionState | None:
+async def _watch(name: str, url: str | None, codec: str | None, key: str, as_json: bool) -> ExecutionState | None:
     """How the task ended; None if it is unknown, or another run took its key."""
-    async with shared_docket(name, url) as docket:
+    async with shared_docket(name, url, codec) as docket:
         execution = await docket.get_execution(key)
         if execution is None:
             complain(f"nothing is known of a task with the key {key!r} on the docket {name!r}")

@@ -12,7 +12,7 @@ from uncalled_for import Dependency
 
 from docket_core.cli.durations import parse_duration
 from docket_core.cli.exit_codes import ExitCode
-from docket_core.cli.session import DEFAULT_NAME, DocketName, Url, require_shared, run
+from docket_core.cli.session import DEFAULT_NAME, DocketName, Url, named_codec, require_shared, run
 from docket_core.cli.worker_logging import Format, Level, set_up_logging
 from docket_core.dependencies.perpetual import Perpetual
 from docket_core.docket import Docket
@@ -21,10 +21,10 @@ from docket_core.worker.entry import Ending, run_worker
 from docket_core.worker.worker import Worker
 
 
-def _option(name: str, text: str, **more: Any) -> Any:
+def _option(name: str, text: str, *variables: str, **more: Any) -> Any:
     """An option whose variable is named after it: `--shutdown-grace` is DOCKET_WORKER_SHUTDOWN_GRACE."""
     variable = "DOCKET_WORKER_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(name, envvar=variable, help=text, **more)
+    return typer.Option(name, envvar=[variable, *variables], help=text, **more)
 
 
 def _duration(name: str, text: str, **more: Any) -> Any:
@@ -56,6 +56,16 @@ def worker(
         _duration("--shutdown-grace", "How long running tasks may go on after SIGTERM.", show_default="until they end"),
     ] = None,
     until_finished: Annotated[bool, _option("--until-finished", "End when there is nothing left to do.")] = False,
+    codec: Annotated[
+        str | None,
+        _option(
+            "--codec",
+            "The docket's codec, module:attribute; also a class, as docket_core:JsonCodec.",
+            "DOCKET_CODEC",
+            metavar="PATH",
+            show_default="cloudpickle",
+        ),
+    ] = None,
     fallback_task: Annotated[
         str | None,
         _option("--fallback-task", "module:function that takes tasks nobody here knows.", metavar="PATH"),
@@ -106,7 +116,7 @@ def worker(
     """
     set_up_logging(logging_level, logging_format)
     sys.path.insert(0, str(Path.cwd()))
-    made = Docket(docket, url, execution_ttl=execution_ttl)
+    made = Docket(docket, url, execution_ttl=execution_ttl, codec=named_codec(codec))
     for path in tasks or ():
         made.register_collection(path)
     ready = Worker(

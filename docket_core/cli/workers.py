@@ -10,30 +10,33 @@ from rich.table import Table
 from docket_core.cli.durations import show_duration
 from docket_core.cli.exit_codes import ExitCode
 from docket_core.cli.output import console, print_json, say
-from docket_core.cli.session import DEFAULT_NAME, AsJson, DocketName, Url, run, shared_docket
+from docket_core.cli.session import DEFAULT_NAME, AsJson, CodecPath, DocketName, Url, run, shared_docket
 from docket_core.snapshot import WorkerInfo
 
 
-def list_workers(docket: DocketName = DEFAULT_NAME, url: Url = None, as_json: AsJson = False) -> None:
+def list_workers(
+    docket: DocketName = DEFAULT_NAME, url: Url = None, codec: CodecPath = None, as_json: AsJson = False
+) -> None:
     """List the workers that live, and what they can run."""
-    _show(run(_workers(docket, url, None)), as_json, f"no worker of {docket} has shown itself lately")
+    _show(run(_workers(docket, url, codec, None)), as_json, f"no worker of {docket} has shown itself lately")
 
 
 def for_task(
     task: Annotated[str, typer.Argument(help="A task function's name.")],
     docket: DocketName = DEFAULT_NAME,
     url: Url = None,
+    codec: CodecPath = None,
     as_json: AsJson = False,
 ) -> None:
     """List the workers that can run one function; exit code 1 if there is none."""
-    found = run(_workers(docket, url, task))
+    found = run(_workers(docket, url, codec, task))
     _show(found, as_json, f"no worker of {docket} that lives can run {task}")
     if not found:
         raise typer.Exit(ExitCode.NO)
 
 
-async def _workers(name: str, url: str | None, task: str | None) -> Sequence[WorkerInfo]:
-    async with shared_docket(name, url) as docket:
+async def _workers(name: str, url: str | None, codec: str | None, task: str | None) -> Sequence[WorkerInfo]:
+    async with shared_docket(name, url, codec) as docket:
         return await (docket.workers() if task is None else docket.task_workers(task))
 
 

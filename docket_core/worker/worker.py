@@ -18,6 +18,8 @@ from docket_core.backend.kit import check_label
 from docket_core.backend.model import Ack, Acked, Claim, Verdict
 from docket_core.backend.observed import ObservedBackend
 from docket_core.backend.protocol import Backend
+from docket_core.codec import Codec
+from docket_core.codec_paths import as_codec
 from docket_core.docket import Docket
 from docket_core.errors import BackendError, ConfigurationError
 from docket_core.functions import AnyFunction, TaskFunction
@@ -156,6 +158,7 @@ class Worker:
         metrics_port: int | None = None,
         tasks: Iterable[str] = (),
         execution_ttl: timedelta = timedelta(minutes=15),
+        codec: Codec | str | None = None,
         **options: "Unpack[WorkerOptions]",
     ) -> None:
         """Run a worker as a process of its own does: opens the docket, and ends in good order at SIGTERM or SIGINT.
@@ -167,10 +170,14 @@ class Worker:
             healthcheck_port: serve `/live` and `/ready` there.
             metrics_port: serve metrics for Prometheus there.
             tasks: collections to register, `package.module:attribute`.
+            codec: the docket's, or `package.module:attribute`.
+
+        Raises:
+            ConfigurationError: a path leads to nothing of the kind.
         """
         from docket_core.worker.entry import run_worker  # noqa: PLC0415 - only a process of its own needs it
 
-        docket = Docket(docket_name, url, execution_ttl=execution_ttl)
+        docket = Docket(docket_name, url, execution_ttl=execution_ttl, codec=as_codec(codec))
         for path in tasks:
             docket.register_collection(path)
         worker = cls(docket, name, **options)

@@ -55,8 +55,9 @@ def _name(argument: Any) -> str:
 
 def _row(command: str, option: Any) -> str:
     names = ", ".join(f"`{one}`" for one in [*option.opts, *option.secondary_opts])
-    variable = option.envvar or re.sub(r"\W", "_", f"{command} {option.name}").upper()
-    return f"| {names}<br>`{variable}` | {_text(option.help)} | {_default(option)} |"
+    given = option.envvar or re.sub(r"\W", "_", f"{command} {option.name}").upper()
+    variables = " or ".join(f"`{one}`" for one in ([given] if isinstance(given, str) else given))
+    return f"| {names}<br>{variables} | {_text(option.help)} | {_default(option)} |"
 
 
 def _default(option: Any) -> str:

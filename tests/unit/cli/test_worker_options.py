@@ -24,8 +24,9 @@ def parameters() -> list[str]:
 @pytest.mark.parametrize("name", parameters())
 def test_a_parameter_is_an_option_with_a_variable(name: str) -> None:
     option = OPTIONS[RENAMED.get(name, name)]
-    special = {"docket_name": "DOCKET_NAME", "url": "DOCKET_URL"}
-    assert option.envvar == special.get(name, f"DOCKET_WORKER_{name.upper()}")
+    own = f"DOCKET_WORKER_{name.upper()}"
+    special = {"docket_name": "DOCKET_NAME", "url": "DOCKET_URL", "codec": [own, "DOCKET_CODEC"]}
+    assert option.envvar == special.get(name, [own])
     assert f"--{option.name.replace('_', '-')}" in option.opts
     assert option.help
 
