@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from opentelemetry import metrics, propagate, trace
+from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
@@ -67,6 +67,8 @@ def outgoing_context() -> dict[str, str]:
     """The trace context to send with a call; empty where nothing traces."""
     if trace.get_current_span() is trace.INVALID_SPAN:
         return {}
+    from opentelemetry import propagate  # noqa: PLC0415 - slow to import, and only traces need it
+
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     return carrier
@@ -74,7 +76,11 @@ def outgoing_context() -> dict[str, str]:
 
 def incoming_context(headers: Mapping[str, str]) -> Context | None:
     """The trace context that came with a call."""
-    return propagate.extract(headers) if headers else None
+    if not headers:
+        return None
+    from opentelemetry import propagate  # noqa: PLC0415 - slow to import, and only traces need it
+
+    return propagate.extract(headers)
 
 
 def use_span(span: Span) -> AbstractContextManager[Span]:

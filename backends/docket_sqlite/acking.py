@@ -20,7 +20,7 @@ from docket_sqlite import gates
 from docket_sqlite.adding import LARGEST_NUMBER, bear
 from docket_sqlite.ending import end, end_hold
 from docket_sqlite.parts import Entry, Part, load, storable
-from docket_sqlite.schema import HELD, PARKED, PENDING
+from docket_sqlite.stages import HELD, PARKED, PENDING
 from docket_sqlite.transaction import Transaction, distinct
 
 PEND = """

@@ -9,7 +9,7 @@ from docket_core.backend.states import State
 from docket_core.errors import DocketError, InvalidInput
 from docket_sqlite import gates
 from docket_sqlite.parts import FORGET, Entry, Part, load
-from docket_sqlite.schema import BEHIND, HELD, PENDING
+from docket_sqlite.stages import BEHIND, HELD, PENDING
 from docket_sqlite.transaction import Transaction, distinct
 
 LARGEST_NUMBER = 2**63 - 1

@@ -12,7 +12,7 @@ from docket_core.backend.states import State
 from docket_sqlite import gates
 from docket_sqlite.ending import end, end_lapsed, next_ending
 from docket_sqlite.parts import PART_COLUMNS, Part, load
-from docket_sqlite.schema import PENDING, RUNNING
+from docket_sqlite.stages import PENDING, RUNNING
 from docket_sqlite.transaction import Executor, Row, Transaction
 
 PORTION = 1000

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from docket_sqlite.ending import end_pending
 from docket_sqlite.parts import PART_COLUMNS
-from docket_sqlite.schema import BEHIND, HELD, PARKED, PENDING
+from docket_sqlite.stages import BEHIND, HELD, PARKED, PENDING
 from docket_sqlite.transaction import Row, Transaction
 
 PORTION = 500

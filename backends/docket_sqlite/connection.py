@@ -5,15 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
-
 from docket_core.backend.url import BackendURL
 from docket_core.errors import ConfigurationError, SchemaMismatch
-from docket_sqlite import listeners
 from docket_sqlite.failures import is_busy
-from docket_sqlite.schema import METADATA, SCHEMA_VERSION
 
+SCHEMA_VERSION = 1
 OLDEST_SQLITE = (3, 35, 0)
 WAL_PAGES = 2000
 """How many pages the write-ahead log takes before a commit copies them into the file."""
@@ -106,6 +102,8 @@ class File:
         """
         if self._is_prepared(connection) and not anew:
             return
+        from docket_sqlite.schema import DDL  # noqa: PLC0415 - SQLAlchemy: only who makes tables pays, and before it locks
+
         connection.execute("BEGIN IMMEDIATE")
         try:
             if anew or not self._is_prepared(connection):
@@ -140,16 +138,3 @@ def _path_of(url: BackendURL) -> Path:
             f"docket in memory memory://name"
         )
     return Path(path).absolute()
-
-
-def _ddl() -> tuple[str, ...]:
-    dialect = sqlite.dialect()
-    statements: list[str] = []
-    for table in (*METADATA.sorted_tables, listeners.TABLE):
-        statements.append(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
-        indexes = sorted(table.indexes, key=lambda index: str(index.name))
-        statements += [str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)) for index in indexes]
-    return tuple(statements)
-
-
-DDL = _ddl()

@@ -7,7 +7,7 @@ from docket_core.backend.model import CancelReply, CancelRequested, Ended, State
 from docket_core.backend.states import State
 from docket_sqlite import gates
 from docket_sqlite.parts import FORGET, PART_COLUMNS, Entry, Part, findable, load, storable
-from docket_sqlite.schema import BEHIND, PENDING, STAGE_OF_END
+from docket_sqlite.stages import BEHIND, PENDING, STAGE_OF_END
 from docket_sqlite.transaction import Executor, Row, Transaction, distinct
 
 END = """

@@ -11,21 +11,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
-
 from docket_sqlite.news import News
 from docket_sqlite.transaction import Transaction
-
-TABLE = Table(
-    "docket_listeners",
-    MetaData(),
-    Column("docket", Integer, primary_key=True),
-    Column("port", Integer, primary_key=True),
-    Column("events", Integer, nullable=False),  # 1: wants events and strikes too, not only to hear of work
-    Column("secret", Text, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),  # seconds of the machine's clock
-    sqlite_with_rowid=False,
-)
 
 LIFETIME = 180
 """Seconds after which a listener that was not renewed is forgotten: its process died."""

@@ -7,7 +7,7 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.model import StateChanged
 from docket_core.backend.states import State
 from docket_sqlite.rows import state_of
-from docket_sqlite.schema import ENDED_STAGES, HELD, LIVE_STAGES, RUNNING
+from docket_sqlite.stages import ENDED_STAGES, HELD, LIVE_STAGES, RUNNING
 from docket_sqlite.transaction import Row, Transaction
 
 PART_COLUMNS = (

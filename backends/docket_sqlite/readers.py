@@ -15,7 +15,7 @@ from docket_sqlite.failures import is_missing_table, translate
 from docket_sqlite.lane import Job, Outcome
 from docket_sqlite.parts import findable
 from docket_sqlite.rows import RECORD_COLUMNS, records
-from docket_sqlite.schema import BEHIND, HELD, PARKED, PENDING, RUNNING, STAGE_OF_END
+from docket_sqlite.stages import BEHIND, HELD, PARKED, PENDING, RUNNING, STAGE_OF_END
 from docket_sqlite.transaction import Executor, OwnConnection
 
 _COLUMNS = ", ".join(f"task.{name}" for name in RECORD_COLUMNS)

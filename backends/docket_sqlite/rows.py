@@ -6,7 +6,7 @@ from typing import Any
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import Hold, Last, Live, Progress, Record
 from docket_core.backend.states import State
-from docket_sqlite.schema import ENDED_STAGES, HELD, RUNNING, STATE_OF_STAGE
+from docket_sqlite.stages import ENDED_STAGES, HELD, RUNNING, STATE_OF_STAGE
 
 RECORD_COLUMNS = (
     "key",

@@ -4,6 +4,8 @@ One row of `docket_tasks` is one part of a record: its `stage` says which. A key
 `LIVE_STAGES`, one in `ENDED_STAGES` and one that is HELD. A row goes through its stages in place: a payload is written
 once. The partial indexes are what a claim looks at: they hold the pending and the running, and nothing of what is
 kept for readers.
+
+Who opens a file that has its tables needs nothing of this: SQLAlchemy takes longer to import than the file to open.
 """
 
 from sqlalchemy import (
@@ -19,27 +21,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-from docket_core.backend.states import State
-
-SCHEMA_VERSION = 1
-
-PENDING, PARKED, BEHIND, RUNNING, COMPLETED, FAILED, CANCELLED, HELD = range(8)
-"""Stages of a part. BEHIND: pending, but a replaced run still keeps the key. HELD: that run."""
-
-LIVE_STAGES = (PENDING, PARKED, BEHIND, RUNNING)
-ENDED_STAGES = (COMPLETED, FAILED, CANCELLED)
-
-STAGE_OF_END = {State.COMPLETED: COMPLETED, State.FAILED: FAILED, State.CANCELLED: CANCELLED}
-STATE_OF_STAGE = {
-    RUNNING: State.RUNNING,
-    HELD: State.RUNNING,
-    COMPLETED: State.COMPLETED,
-    FAILED: State.FAILED,
-    CANCELLED: State.CANCELLED,
-    PARKED: State.SCHEDULED,
-}
-"""What a reader sees; PENDING and BEHIND depend on the time."""
+from docket_sqlite.stages import PENDING, RUNNING
 
 METADATA = MetaData()
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite: only INTEGER PRIMARY KEY is the rowid itself
@@ -99,9 +84,7 @@ TASKS = Table(
 
 def _partial(name: str, condition: str, *columns: str) -> Index:
     table = TASKS.c
-    return Index(
-        name, *(table[column] for column in columns), sqlite_where=text(condition), postgresql_where=text(condition)
-    )
+    return Index(name, *(table[column] for column in columns), sqlite_where=text(condition))
 
 
 BY_KEY = Index("docket_tasks_by_key", TASKS.c.docket, TASKS.c.key)
@@ -167,7 +150,6 @@ Index(
     REQUESTS.c.function,
     REQUESTS.c.place,
     sqlite_where=text("parked = 1"),
-    postgresql_where=text("parked = 1"),
 )
 
 WAITING = Table(
@@ -202,3 +184,27 @@ STRIKES = Table(
     UniqueConstraint("docket", "number"),
     sqlite_with_rowid=False,
 )
+
+LISTENERS = Table(
+    "docket_listeners",
+    METADATA,
+    Column("docket", Integer, primary_key=True),
+    Column("port", Integer, primary_key=True),
+    Column("events", Integer, nullable=False),  # 1: wants events and strikes too, not only to hear of work
+    Column("secret", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),  # seconds of the machine's clock
+    sqlite_with_rowid=False,
+)
+
+
+def _ddl() -> tuple[str, ...]:
+    dialect = sqlite.dialect()
+    statements: list[str] = []
+    for table in METADATA.sorted_tables:
+        statements.append(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        statements += [str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)) for index in indexes]
+    return tuple(statements)
+
+
+DDL = _ddl()

@@ -4,8 +4,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pluggy
 
@@ -23,6 +22,9 @@ from docket_core.backend.kit import check_label
 from docket_core.backend.protocol import PROTOCOL, Backend
 from docket_core.backend.url import BackendURL, is_secret, parse_url
 from docket_core.errors import BadOption, ConfigurationError, MissingExtra, ProtocolMismatch, UnknownScheme
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 def open_backend(
@@ -80,13 +82,15 @@ def needing_driver(plugin: BackendPlugin) -> Generator[None, None, None]:
         ) from error
 
 
-def installed_schemes() -> dict[str, EntryPoint]:
+def installed_schemes() -> "dict[str, EntryPoint]":
     """The schemes that can be asked for, and where their plugins are; imports none of them."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and not needed to import docket_core
+
     return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)}
 
 
 @lru_cache(maxsize=8)
-def _schemes_along(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+def _schemes_along(path: tuple[str, ...]) -> "dict[str, EntryPoint]":
     """`installed_schemes`, read once for each import path: it looks into every installed distribution."""
     del path
     return installed_schemes()
