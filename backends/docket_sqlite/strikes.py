@@ -32,7 +32,6 @@ class StrikeReader:
     def __init__(self) -> None:
         self._number: int | None = None
         """Up to which strike all is known; None before the history was read."""
-        self._rules: Rules = {}
         self._behind = 0
         self._unread: deque[StrikeEvent] = deque()
         self._bell = asyncio.Event()
@@ -59,7 +58,8 @@ class StrikeReader:
             return False
         if number == self._number + 1:
             self._number = number
-            self._apply(number, rule)
+            self._unread.append(rule)
+            self._bell.set()
         return True
 
     def see(self, number: int, rules: Rules) -> None:
@@ -69,27 +69,18 @@ class StrikeReader:
         elif number < self._number:
             self._behind += 1
             if self._behind > 1:  # one read may have been overtaken by news; two in a row: it is another store
-                self._unread.append(StrikesReset())
-                self._start(number, rules)
+                self._start_again(number, rules)
         else:
             self._behind = 0
-            self._number = number
-            for rule in self._rules.keys() - rules.keys():
-                self._apply(number, StrikeRule(rule, None))
-            for rule, (placed, instruction) in rules.items():
-                if self._rules.get(rule) != (placed, instruction):
-                    self._apply(placed, StrikeRule(rule, instruction))
+            if number > self._number:  # what was struck and restored in between is not in the table any more
+                self._start_again(number, rules)
+
+    def _start_again(self, number: int, rules: Rules) -> None:
+        self._unread.append(StrikesReset())
+        self._start(number, rules)
 
     def _start(self, number: int, rules: Rules) -> None:
-        self._number, self._rules, self._behind = number, dict(rules), 0
+        self._number, self._behind = number, 0
         self._unread += [StrikeRule(rule, instruction) for rule, (_, instruction) in rules.items()]
         self._unread.append(StrikesCaughtUp())
-        self._bell.set()
-
-    def _apply(self, number: int, rule: StrikeRule) -> None:
-        if rule.instruction is None:
-            self._rules.pop(rule.rule_id, None)
-        else:
-            self._rules[rule.rule_id] = (number, rule.instruction)
-        self._unread.append(rule)
         self._bell.set()
