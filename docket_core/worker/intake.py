@@ -1,4 +1,4 @@
-"""Takes tasks off the docket: as many as there are free slots, and waits where there is nothing."""
+"""Takes tasks off the docket: as many as there are slots for within a moment, and waits where there is nothing."""
 
 import asyncio
 import time

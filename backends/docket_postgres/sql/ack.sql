@@ -44,8 +44,8 @@ begin
   return v_done;
 end $$;
 
--- Acks of any shape. The keys are distinct; who is parked first stands first in front of its gate. Verdicts: 3 complete, 4 fail, 5 cancel, 6 retry,
--- 7 postpone, 8 park, 9 release. Answers in order: 0 acked, 1 gone, 2 superseded, 3 lost.
+-- Acks of any shape. The keys are distinct; who is parked first stands first in front of its gate. Verdicts: 3 complete,
+-- 4 fail, 5 cancel, 6 retry, 7 postpone, 8 park, 9 release. Answers in order: 0 acked, 1 gone, 2 superseded, 3 lost.
 create or replace function docket.ack_1(
   p_docket text, p_channel text, p_now bigint, p_retention bigint, p_keys text[], p_generations bigint[],
   p_tokens bigint[], p_verdicts smallint[], p_results bytea[], p_errors text[], p_reasons text[], p_dues bigint[],
