@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from docket_core.backend.clock import Micros, from_micros, to_micros
-from docket_core.backend.model import Claim, Enqueued, EnqueueStatus, Hold, Last, Live, Record
+from docket_core.backend.model import Claim, Enqueued, EnqueueStatus
+from docket_core.backend.records import Hold, Last, Live, Record
 from docket_core.backend.states import State
 from docket_core.functions import AnyFunction, TaskFunction
 from docket_core.ids import uuid7

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from docket_core.backend.clock import SECOND, Micros, background
 from docket_core.backend.kit import backoff, jittered, sleep
-from docket_core.backend.model import Last, Record, StateChanged, Topic
 from docket_core.backend.protocol import Subscription
+from docket_core.backend.records import Last, Record, StateChanged, Topic
 from docket_core.backend.states import TERMINAL, State
 from docket_core.batching import Batcher
 from docket_core.codec import CodecContext, decode_exception, decode_result

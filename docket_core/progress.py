@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from docket_core.backend.clock import from_micros
-from docket_core.backend.model import Progress, ProgressReply, ProgressUpdate
+from docket_core.backend.model import ProgressReply, ProgressUpdate
+from docket_core.backend.records import Progress
 
 if TYPE_CHECKING:
     import asyncio

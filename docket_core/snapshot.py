@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from docket_core.backend.clock import from_micros
-from docket_core.backend.model import FunctionCounts, Hold, Last, Live, Record, WorkerRecord
+from docket_core.backend.records import FunctionCounts, Hold, Last, Live, Record, WorkerRecord
 from docket_core.backend.states import PENDING, State
 from docket_core.codec import CodecContext, decode_call, decode_headers
 from docket_core.errors import CodecError

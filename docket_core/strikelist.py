@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff, sleep
-from docket_core.backend.model import StrikeEvent, StrikesCaughtUp, StrikesReset
 from docket_core.backend.protocol import Backend
+from docket_core.backend.records import StrikeEvent, StrikesCaughtUp, StrikesReset
 from docket_core.backend.registry import open_backend
 from docket_core.codec import CloudpickleCodec, Codec
 from docket_core.errors import BackendError, CodecError

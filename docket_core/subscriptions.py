@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from docket_core.backend.clock import SECOND, Micros, from_micros
 from docket_core.backend.kit import jittered
-from docket_core.backend.model import Event, Progress, ProgressMade, Record, StateChanged, Topic
 from docket_core.backend.protocol import Subscription
+from docket_core.backend.records import Event, Progress, ProgressMade, Record, StateChanged, Topic
 from docket_core.backend.states import TERMINAL, State
 from docket_core.errors import BackendUnavailable
 

@@ -5,6 +5,7 @@ everything, in four processes, and measures branch coverage. Its summary is the 
 all went well.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-EVERYTHING = ["--cov", "--cov-report=term", "--numprocesses=4", "--dist=loadgroup"]
+EVERYTHING = ["--cov", "--cov-report=term", "--numprocesses=4"]
 """Most tests wait more than they compute, so four processes serve two cores well."""
 
 
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> int:
     if "--no-lint" not in arguments:
         with ThreadPoolExecutor(2) as pool:
             failed = [check.name for check, passed in zip(CHECKS, pool.map(passes, CHECKS), strict=True) if not passed]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes are started by the hundred: let them compile once
     options = [argument for argument in arguments if argument != "--no-lint"]
     code = pytest.main([f"--rootdir={ROOT}", *(options or EVERYTHING)], plugins=[FailedChecks(failed)])
     return int(code) or int(bool(failed))

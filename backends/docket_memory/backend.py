@@ -19,26 +19,28 @@ from docket_core.backend.model import (
     Claim,
     Claimed,
     Enqueued,
-    FunctionCounts,
     Mark,
     OnConflict,
-    Page,
     Permit,
     PermitRequest,
     PermitStatus,
-    Progress,
-    ProgressMade,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
-    StrikeEvent,
     Task,
+)
+from docket_core.backend.protocol import Enqueuer, Subscription
+from docket_core.backend.records import (
+    FunctionCounts,
+    Page,
+    Progress,
+    ProgressMade,
+    Record,
+    StrikeEvent,
     Topic,
     WorkerRecord,
 )
-from docket_core.backend.protocol import Enqueuer, Subscription
 from docket_core.backend.states import State
 from docket_core.errors import CapabilityMissing
 from docket_memory.events import Listener, StrikeReader, Waiter

@@ -7,14 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import (
-    Event,
-    StrikeEvent,
-    StrikeRule,
-    StrikesCaughtUp,
-    Topic,
-)
 from docket_core.backend.news import TOPIC_OF, Unread
+from docket_core.backend.records import Event, StrikeEvent, StrikeRule, StrikesCaughtUp, Topic
 
 
 class Bell:

@@ -1,7 +1,8 @@
 """What the store keeps of a key while it works with it, and how that is shown to readers."""
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import Claim, Hold, Last, Live, PermitRequest, Progress, Record, Task
+from docket_core.backend.model import Claim, PermitRequest, Task
+from docket_core.backend.records import Hold, Last, Live, Progress, Record
 from docket_core.backend.states import State
 
 

@@ -11,21 +11,17 @@ from docket_core.backend.model import (
     Ack,
     Acked,
     CancelReply,
-    CancelRequested,
     Claim,
     Claimed,
     Ended,
     Enqueued,
     EnqueueStatus,
-    Event,
     OnConflict,
     Renewal,
-    StateChanged,
-    StrikeRule,
     Task,
     Verdict,
-    WorkerRecord,
 )
+from docket_core.backend.records import CancelRequested, Event, StateChanged, StrikeRule, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.errors import Overloaded
 from docket_memory.events import Listener, StrikeReader, Waiter

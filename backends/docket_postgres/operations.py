@@ -12,18 +12,15 @@ from docket_core.backend.model import (
     Claim,
     Claimed,
     Ended,
-    FunctionCounts,
-    Page,
     Permit,
     PermitRequest,
     PermitStatus,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
-    WorkerRecord,
 )
+from docket_core.backend.records import FunctionCounts, Page, Record, WorkerRecord
 from docket_core.backend.states import State
 from docket_postgres.rows import (
     STATES,

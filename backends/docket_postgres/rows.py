@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import Ack, Hold, Last, Live, PermitRequest, Progress, Record, Task, Verdict
+from docket_core.backend.model import Ack, PermitRequest, Task, Verdict
+from docket_core.backend.records import Hold, Last, Live, Progress, Record
 from docket_core.backend.states import State
 
 Row: TypeAlias = Sequence[Any]

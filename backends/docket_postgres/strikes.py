@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from docket_core.backend.model import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
+from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
 from docket_core.errors import BackendError
 
 _POLL_LISTENING = 10.0

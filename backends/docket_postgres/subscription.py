@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
-from docket_core.backend.model import CancelRequested, Event, Progress, ProgressMade, Record, StateChanged, Topic
 from docket_core.backend.news import TOPIC_OF, Unread, events_of
+from docket_core.backend.records import CancelRequested, Event, Progress, ProgressMade, Record, StateChanged, Topic
 from docket_core.backend.states import TERMINAL
 from docket_core.errors import BackendError
 from docket_postgres.rows import STATES

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Topic
+from docket_core.backend.records import Topic
 from docket_core.errors import BackendError
 from docket_postgres.store import Store
 

@@ -20,24 +20,19 @@ from docket_core.backend.model import (
     Claimed,
     Enqueued,
     EnqueueStatus,
-    FunctionCounts,
     Mark,
     OnConflict,
-    Page,
     Permit,
     PermitRequest,
     PermitStatus,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
-    StrikeEvent,
     Task,
-    Topic,
-    WorkerRecord,
 )
 from docket_core.backend.protocol import Enqueuer, Subscription
+from docket_core.backend.records import FunctionCounts, Page, Record, StrikeEvent, Topic, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.errors import CapabilityMissing, DocketError, Overloaded
 from docket_redis import wire

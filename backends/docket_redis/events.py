@@ -7,7 +7,8 @@ from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff
-from docket_core.backend.model import (
+from docket_core.backend.news import Unread
+from docket_core.backend.records import (
     CancelRequested,
     Event,
     Progress,
@@ -19,7 +20,6 @@ from docket_core.backend.model import (
     StrikesReset,
     Topic,
 )
-from docket_core.backend.news import Unread
 from docket_core.errors import BackendError
 from docket_redis.client import Client
 from docket_redis.hub import Hub

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import Hold, Last, Live, Progress, Record
+from docket_core.backend.records import Hold, Last, Live, Progress, Record
 from docket_core.backend.states import State
 from docket_redis.connection import Reply
 

@@ -4,17 +4,8 @@ from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.kit import due, refusal_of_ack
-from docket_core.backend.model import (
-    Ack,
-    Acked,
-    Claim,
-    Progress,
-    ProgressMade,
-    ProgressReply,
-    ProgressUpdate,
-    Renewal,
-    Verdict,
-)
+from docket_core.backend.model import Ack, Acked, Claim, ProgressReply, ProgressUpdate, Renewal, Verdict
+from docket_core.backend.records import Progress, ProgressMade
 from docket_core.backend.states import State
 from docket_sqlite import gates
 from docket_sqlite.adding import LARGEST_NUMBER, bear

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.kit import due, refusal_of_task
-from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, StateChanged, Task
+from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
+from docket_core.backend.records import StateChanged
 from docket_core.backend.states import State
 from docket_core.errors import DocketError, InvalidInput
 from docket_sqlite import gates

@@ -19,24 +19,19 @@ from docket_core.backend.model import (
     Claimed,
     Enqueued,
     EnqueueStatus,
-    FunctionCounts,
     Mark,
     OnConflict,
-    Page,
     Permit,
     PermitRequest,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
-    StrikeEvent,
     Task,
-    Topic,
-    WorkerRecord,
 )
 from docket_core.backend.protocol import Enqueuer
 from docket_core.backend.protocol import Subscription as SubscriptionProtocol
+from docket_core.backend.records import FunctionCounts, Page, Record, StrikeEvent, Topic, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.errors import Overloaded
 from docket_sqlite import acking, clearing, ending, permits, readers

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.kit import recovery_delay
-from docket_core.backend.model import Claim, Claimed, Ended, StateChanged
+from docket_core.backend.model import Claim, Claimed, Ended
+from docket_core.backend.records import StateChanged
 from docket_core.backend.states import State
 from docket_sqlite import gates
 from docket_sqlite.ending import end, end_lapsed, next_ending

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import CancelReply, CancelRequested, Ended, StateChanged
+from docket_core.backend.model import CancelReply, Ended
+from docket_core.backend.records import CancelRequested, StateChanged
 from docket_core.backend.states import State
 from docket_sqlite import gates
 from docket_sqlite.parts import FORGET, PART_COLUMNS, Entry, Part, findable, load, storable

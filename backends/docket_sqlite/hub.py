@@ -15,7 +15,7 @@ from typing import Any
 
 from docket_core.backend.clock import Clock, Micros
 from docket_core.backend.kit import wait_for_event
-from docket_core.backend.model import Record
+from docket_core.backend.records import Record
 from docket_core.errors import DocketError
 from docket_sqlite import listeners, readers
 from docket_sqlite.claiming import next_moment

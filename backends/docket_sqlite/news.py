@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import CancelRequested, Event, Progress, ProgressMade, StateChanged, StrikeRule
+from docket_core.backend.records import CancelRequested, Event, Progress, ProgressMade, StateChanged, StrikeRule
 from docket_core.backend.states import State
 
 PORTION = 40

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import StateChanged
+from docket_core.backend.records import StateChanged
 from docket_core.backend.states import State
 from docket_sqlite.rows import state_of
 from docket_sqlite.stages import ENDED_STAGES, HELD, LIVE_STAGES, RUNNING

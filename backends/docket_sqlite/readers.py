@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import FunctionCounts, Page, Record, WorkerRecord
+from docket_core.backend.records import FunctionCounts, Page, Record, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.errors import BackendUnavailable
 from docket_sqlite.connection import File

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import Hold, Last, Live, Progress, Record
+from docket_core.backend.records import Hold, Last, Live, Progress, Record
 from docket_core.backend.states import State
 from docket_sqlite.stages import ENDED_STAGES, HELD, RUNNING, STATE_OF_STAGE
 

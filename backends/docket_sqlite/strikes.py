@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from docket_core.backend.model import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
+from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
 from docket_sqlite.transaction import Transaction
 
 PUT = """

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from docket_core.backend.model import Event, ProgressMade, Record, StateChanged, Topic
 from docket_core.backend.news import TOPIC_OF, Unread, events_of
+from docket_core.backend.records import Event, ProgressMade, Record, StateChanged, Topic
 from docket_core.backend.states import State
 
 MOST_REMEMBERED = 10_000

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import CancelRequested, Event, ProgressMade, StateChanged, StrikeRule
+from docket_core.backend.records import CancelRequested, Event, ProgressMade, StateChanged, StrikeRule
 from docket_core.errors import Overloaded
 from docket_sqlite.news import News
 

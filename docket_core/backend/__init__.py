@@ -1,9 +1,10 @@
 """The seam: everything a backend author needs to read, and the public API they build on.
 
-`protocol` has the operations and their rules, `model` the records, `states` the transitions, `capabilities` what may
-differ, `hookspecs` how a plugin describes itself, `kit` what authors need not write again, `clock` the time, `url` the
-parsed URL. With `docket_core.errors` and the fixtures of `docket_core.conformance` these are public. `PROTOCOL` is
-their version: a change that a backend must follow raises it, and `load_plugin` refuses a plugin of another version.
+`protocol` has the operations and their rules, `model` what is asked and answered, `records` what can be seen, `states`
+the transitions, `capabilities` what may differ, `hookspecs` how a plugin describes itself, `kit` what authors need not
+write again, `clock` the time, `url` the parsed URL. With `docket_core.errors` and the fixtures of
+`docket_core.conformance` these are public. `PROTOCOL` is their version: a change that a backend must follow raises it,
+and `load_plugin` refuses a plugin of another version.
 The other modules here serve docket-core itself. `docs/writing-a-backend.md` is where to begin.
 """
 

@@ -1,6 +1,6 @@
 """Optional helpers for `subscribe`: which topic an event belongs to, what a record shows, and what is unread."""
 
-from docket_core.backend.model import CancelRequested, Event, ProgressMade, Record, StateChanged, Topic
+from docket_core.backend.records import CancelRequested, Event, ProgressMade, Record, StateChanged, Topic
 
 TOPIC_OF: dict[type[Event], Topic] = {
     StateChanged: Topic.STATE,

@@ -18,23 +18,18 @@ from docket_core.backend.model import (
     Claim,
     Claimed,
     Enqueued,
-    FunctionCounts,
     Mark,
     OnConflict,
-    Page,
     Permit,
     PermitRequest,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
-    StrikeEvent,
     Task,
-    Topic,
-    WorkerRecord,
 )
 from docket_core.backend.protocol import Backend, Enqueuer, Subscription
+from docket_core.backend.records import FunctionCounts, Page, Record, StrikeEvent, Topic, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.backend.watch import TELEMETRY, Telemetry, Watcher
 

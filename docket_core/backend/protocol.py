@@ -31,23 +31,17 @@ from docket_core.backend.model import (
     Claim,
     Claimed,
     Enqueued,
-    Event,
-    FunctionCounts,
     Mark,
     OnConflict,
-    Page,
     Permit,
     PermitRequest,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
-    StrikeEvent,
     Task,
-    Topic,
-    WorkerRecord,
 )
+from docket_core.backend.records import Event, FunctionCounts, Page, Record, StrikeEvent, Topic, WorkerRecord
 from docket_core.backend.states import State
 
 PROTOCOL = 1

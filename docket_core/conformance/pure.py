@@ -16,20 +16,18 @@ from docket_core.backend.model import (
     Claim,
     Enqueued,
     EnqueueStatus,
-    FunctionCounts,
     OnConflict,
     Permit,
     PermitRequest,
     PermitStatus,
-    Progress,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
     Task,
     Verdict,
 )
+from docket_core.backend.records import FunctionCounts, Progress, Record
 from docket_core.backend.states import State
 from docket_core.conformance.pure_gates import PureGates
 from docket_core.conformance.pure_parts import ANY_REASON, Key, Run, assert_seen, last_of

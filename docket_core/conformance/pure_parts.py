@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import Hold, Last, Live, PermitRequest, Progress, Record, Task
+from docket_core.backend.model import PermitRequest, Task
+from docket_core.backend.records import Hold, Last, Live, Progress, Record
 from docket_core.backend.states import State
 
 

@@ -7,18 +7,9 @@ from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from docket_core.backend.clock import ManualClock, Micros
-from docket_core.backend.model import (
-    Ack,
-    Claim,
-    OnConflict,
-    Permit,
-    PermitRequest,
-    ProgressUpdate,
-    Record,
-    Task,
-    Verdict,
-)
+from docket_core.backend.model import Ack, Claim, OnConflict, Permit, PermitRequest, ProgressUpdate, Task, Verdict
 from docket_core.backend.protocol import Backend
+from docket_core.backend.records import Record
 from docket_core.backend.states import LIVE, TERMINAL, State
 from docket_core.conformance.pure import Pure
 from docket_core.conformance.pure_claim import ClaimCheck

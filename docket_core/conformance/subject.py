@@ -20,18 +20,15 @@ from docket_core.backend.model import (
     Claimed,
     Enqueued,
     EnqueueStatus,
-    Event,
     Gate,
     OnConflict,
     Permit,
     PermitRequest,
     PermitStatus,
-    Record,
-    StrikeEvent,
     Task,
-    Topic,
 )
 from docket_core.backend.protocol import Backend, Subscription
+from docket_core.backend.records import Event, Record, StrikeEvent, Topic
 from docket_core.backend.states import State
 from docket_core.conformance.caller import Connect
 

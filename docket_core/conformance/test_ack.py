@@ -1,7 +1,8 @@
 """Acks: every shape, and what they answer."""
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, Acked, Last
+from docket_core.backend.model import Ack, Acked
+from docket_core.backend.records import Last
 from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements
 from docket_core.conformance.subject import LEASE, RETENTION, Subject

@@ -5,15 +5,8 @@ from contextlib import suppress
 from functools import partial
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import (
-    Ack,
-    CancelRequested,
-    OnConflict,
-    ProgressMade,
-    ProgressUpdate,
-    StateChanged,
-    Topic,
-)
+from docket_core.backend.model import Ack, OnConflict, ProgressUpdate
+from docket_core.backend.records import CancelRequested, ProgressMade, StateChanged, Topic
 from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements, needs_disrupt
 from docket_core.conformance.subject import LEASE, Subject, within

@@ -17,16 +17,7 @@ from hypothesis.stateful import (
 )
 
 from docket_core.backend.clock import SECOND, ManualClock, Micros
-from docket_core.backend.model import (
-    Ack,
-    Claim,
-    Gate,
-    OnConflict,
-    PermitRequest,
-    PermitStatus,
-    ProgressUpdate,
-    Task,
-)
+from docket_core.backend.model import Ack, Claim, Gate, OnConflict, PermitRequest, PermitStatus, ProgressUpdate, Task
 from docket_core.backend.protocol import Backend
 from docket_core.backend.states import LIVE, TERMINAL, State
 from docket_core.conformance.side import Side

@@ -1,7 +1,8 @@
 """Isolation: two dockets on one store share nothing, and a key is just a key."""
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, Gate, PermitStatus, StateChanged, StrikesCaughtUp, Topic
+from docket_core.backend.model import Ack, Gate, PermitStatus
+from docket_core.backend.records import StateChanged, StrikesCaughtUp, Topic
 from docket_core.backend.states import LIVE, TERMINAL, State
 from docket_core.conformance.marks import Requirements
 from docket_core.conformance.subject import Subject, slot

@@ -1,7 +1,8 @@
 """Progress: how far the present grant of a task has come."""
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, Progress, ProgressReply, ProgressUpdate
+from docket_core.backend.model import Ack, ProgressReply, ProgressUpdate
+from docket_core.backend.records import Progress
 from docket_core.conformance.marks import Requirements
 from docket_core.conformance.subject import LEASE, Subject
 

@@ -3,7 +3,8 @@
 from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, FunctionCounts, Gate, Live
+from docket_core.backend.model import Ack, Gate
+from docket_core.backend.records import FunctionCounts, Live
 from docket_core.backend.states import LIVE, TERMINAL, State
 from docket_core.conformance.marks import Requirements
 from docket_core.conformance.subject import LEASE, Subject, slot

@@ -1,6 +1,6 @@
 """Strikes: a durable ordered log of instructions, compacted to what is in force."""
 
-from docket_core.backend.model import StrikeRule, StrikesCaughtUp, StrikesReset
+from docket_core.backend.records import StrikeRule, StrikesCaughtUp, StrikesReset
 from docket_core.conformance.marks import Requirements, needs_disrupt
 from docket_core.conformance.subject import Subject
 

@@ -4,8 +4,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 
-from docket_core.backend.model import Ack, Claim, EnqueueStatus, StateChanged, Topic
+from docket_core.backend.model import Ack, Claim, EnqueueStatus
 from docket_core.backend.protocol import Backend
+from docket_core.backend.records import StateChanged, Topic
 from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements, needs_push
 from docket_core.conformance.subject import LEASE, Item, Patience, Subject, within

@@ -3,16 +3,8 @@
 import pytest
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import (
-    Ack,
-    Acked,
-    CancelReply,
-    Claim,
-    EnqueueStatus,
-    Gate,
-    OnConflict,
-    Record,
-)
+from docket_core.backend.model import Ack, Acked, CancelReply, Claim, EnqueueStatus, Gate, OnConflict
+from docket_core.backend.records import Record
 from docket_core.backend.states import TERMINAL, TRANSITIONS, Stage, State, Trigger
 from docket_core.conformance.marks import Requirements
 from docket_core.conformance.subject import LEASE, RETENTION, Subject, slot

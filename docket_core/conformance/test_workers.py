@@ -1,7 +1,7 @@
 """Presence: which workers live, and what they can run."""
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import WorkerRecord
+from docket_core.backend.records import WorkerRecord
 from docket_core.conformance.marks import Requirements
 from docket_core.conformance.subject import Subject
 

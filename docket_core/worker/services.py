@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from docket_core import instrumentation
 from docket_core.backend.clock import SECOND, Micros, background, from_micros, to_micros
 from docket_core.backend.kit import backoff, jittered, sleep
-from docket_core.backend.model import CancelRequested, FunctionCounts, Topic
+from docket_core.backend.records import CancelRequested, FunctionCounts, Topic
 from docket_core.dependencies.perpetual import Perpetual
 from docket_core.errors import BackendError, DocketError
 from docket_core.logs import get_logger

@@ -112,6 +112,7 @@ async def test_case_19_holders_all_lost_a_waiter_starts_though_there_is_no_new_t
     assert runs.count("waiter") == 1
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_case_19_unknown_tasks_in_front_do_not_slow_a_claim(docket: Docket) -> None:
     async def known() -> str:
         return "known"

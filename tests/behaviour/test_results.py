@@ -10,8 +10,8 @@ import pytest
 
 from docket_core import Docket, ExecutionCancelled, ExecutionFailed, ExecutionState, ExecutionSuperseded, ResultExpired
 from docket_core.backend.clock import ManualClock
-from docket_core.backend.model import Topic
 from docket_core.backend.protocol import Subscription
+from docket_core.backend.records import Topic
 from tests.support.workers import SECOND, Signal, within, work_off, working
 
 

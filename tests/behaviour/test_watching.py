@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from docket_core import Docket, Execution, ExecutionProgress, ExecutionState, Progress, Retry
-from docket_core.backend.model import Event, StateChanged, Topic
 from docket_core.backend.protocol import Backend, Subscription
+from docket_core.backend.records import Event, StateChanged, Topic
 from tests.support.away import AwayBackend, Switches
 from tests.support.workers import Signal, until_async, within, work_off, working
 

@@ -5,20 +5,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar, cast
 
 from docket_core.backend.clock import ManualClock, Micros
-from docket_core.backend.model import (
-    Ack,
-    Claim,
-    Claimed,
-    Last,
-    OnConflict,
-    Page,
-    Permit,
-    PermitRequest,
-    Progress,
-    ProgressUpdate,
-    Task,
-)
+from docket_core.backend.model import Ack, Claim, Claimed, OnConflict, Permit, PermitRequest, ProgressUpdate, Task
 from docket_core.backend.protocol import Backend
+from docket_core.backend.records import Last, Page, Progress
 from docket_core.backend.states import State
 from docket_core.conformance.side import ENOUGH, Side
 from docket_core.conformance.subject import OpenBackend

@@ -14,7 +14,6 @@ from docket_core.cli.exit_codes import MEANINGS
 from tests.support import command_line
 from tests.support.snippets import ROOT
 
-pytestmark = pytest.mark.xdist_group("site")  # it is built once
 LOADED = {"script": "src", "link": "href", "img": "src"}
 
 

@@ -24,7 +24,7 @@ def name_of(page: Path) -> str:
 def test_what_a_page_shows_is_what_happens(
     page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with Reader(tmp_path, tmp_path_factory.getbasetemp() / "bytecode", SERVERS) as reader:
+    with Reader(tmp_path, tmp_path_factory.getbasetemp().parent / "bytecode", SERVERS) as reader:
         for block in blocks_of(page):
             reader.follow(block)
 

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from docket_core import Docket
-from docket_core.backend.model import StrikeEvent, Topic
 from docket_core.backend.protocol import Backend, Subscription
+from docket_core.backend.records import StrikeEvent, Topic
 from docket_core.errors import BackendUnavailable
 
 EVERYTHING = frozenset({

@@ -40,15 +40,21 @@ async def burst(url: str, port: int, protocol: str, tasks: int) -> Burst:
         nonlocal done
         done += 1
 
-    async with Docket(f"burst-{uuid4().hex}", url, codec=JsonCodec(), execution_ttl=timedelta(0)) as docket:
-        docket.register(count)
-        due = datetime.now(UTC) + timedelta(seconds=1.5 + tasks / 2000)
+    async def fill(docket: Docket, due: datetime) -> bool:
+        """Add all the tasks; whether there is a second left before they are due."""
         for start in range(0, tasks, PORTION):
             numbers = range(start, min(start + PORTION, tasks))
             await docket.add_many([docket.call(count, when=due, key=f"t{number}")() for number in numbers])
+        return due - datetime.now(UTC) > timedelta(seconds=1)
+
+    async with Docket(f"burst-{uuid4().hex}", url, codec=JsonCodec(), execution_ttl=timedelta(0)) as docket:
+        docket.register(count)
+        allowed = timedelta(seconds=1.5 + tasks / 2000)
+        while not await fill(docket, due := datetime.now(UTC) + allowed):
+            await docket.clear()
+            allowed *= 2
         async with pinging(port, protocol) as pings, working(docket, concurrency=200):
             early = due - datetime.now(UTC)
-            assert early > timedelta(0), "this machine is too slow to have all tasks on the docket in time"
             began = time.monotonic() + early.total_seconds()
             await until(lambda: done >= tasks, 60)
             seconds = time.monotonic() - began

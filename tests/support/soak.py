@@ -58,7 +58,7 @@ async def soak(url: str, folder: Path, *, tasks: int, workers: int, pause: float
 
 
 def _run(children: Nursery, url: str, traced: Trace, tasks: int, workers: int, pause: float) -> set[int]:
-    options = {"redelivery_timeout": 1.0, "max_deliveries": None, "concurrency": 20}
+    options = {"redelivery_timeout": 3.0, "max_deliveries": None, "concurrency": 20}
     producer = children.start(PRODUCE, url, str(traced.path), tasks, 0.01, "t")
     fleet: list[Child] = [children.start(WORK, url, options) for _ in range(workers)]
     killed: set[int] = set()

@@ -1,6 +1,7 @@
 """Every numbered case of reliability has a test that a reader finds by its number."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ TESTS = Path(__file__).resolve().parent.parent
 CASES = range(1, 31)
 
 
+@cache
 def named_tests() -> list[str]:
     """The names of all tests on behaviour and faults."""
     names: list[str] = []

@@ -16,9 +16,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, OnConflict, StrikeRule, StrikesCaughtUp, Task, Topic
+from docket_core.backend.model import Ack, OnConflict, Task
 from docket_core.backend.observed import ObservedBackend
 from docket_core.backend.protocol import Backend, Enqueuer
+from docket_core.backend.records import StrikeRule, StrikesCaughtUp, Topic
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_core.backend.watch import Telemetry

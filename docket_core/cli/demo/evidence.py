@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Last, Record
+from docket_core.backend.records import Last, Record
 from docket_core.backend.states import State
 from docket_core.cli.demo.files import File, FileSum, sum_of
 from docket_core.docket import Docket

@@ -118,6 +118,7 @@ async def test_replace_many(docket: Docket) -> None:
 
 
 @pytest.mark.requirement("R-010")
+@pytest.mark.usefixtures("untraced")
 async def test_five_thousand_go_out_in_a_few_round_trips(counted: Docket, counting: CountingClock) -> None:
     before = counting.calls["enqueue"]
     executions = await counted.add_many(counted.call(number)(value) for value in range(5000))

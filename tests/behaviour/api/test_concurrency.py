@@ -7,15 +7,8 @@ from typing import Annotated, Any
 import pytest
 
 from docket_core import ConcurrencyLimit, Docket, Retry
-from docket_core.backend.model import (
-    Ack,
-    Acked,
-    Claimed,
-    FunctionCounts,
-    Permit,
-    PermitRequest,
-    PermitStatus,
-)
+from docket_core.backend.model import Ack, Acked, Claimed, Permit, PermitRequest, PermitStatus
+from docket_core.backend.records import FunctionCounts
 from docket_core.errors import ConfigurationError
 from tests.support.counting import CountingClock
 from tests.support.presence import Presence

@@ -102,7 +102,7 @@ def test_what_is_no_expression_is_refused_when_it_is_written(expression: str, wh
         Cron(expression)
 
 
-@pytest.mark.timeout(300)  # some ten seconds of a processor, which tests beside it and coverage can multiply
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.requirement("R-049", "R-077")
 async def test_a_year_of_hours(store: Store, docket_url: str) -> None:
     """Through both changes of the clocks; a shorter span through one of them where every step is written to a disk."""

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from docket_core import ConcurrencyLimit, CurrentWorker, Docket, Worker
-from docket_core.backend.model import Claim, FunctionCounts
+from docket_core.backend.model import Claim
+from docket_core.backend.records import FunctionCounts
 from tests.support.presence import Presence
 from tests.support.workers import LEASE, until, until_async, within, working
 

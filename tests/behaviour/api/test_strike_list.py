@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from docket_core import Disposition, Docket, ExecutionState, StrikeList
-from docket_core.backend.model import StrikeRule, StrikesCaughtUp
+from docket_core.backend.records import StrikeRule, StrikesCaughtUp
 from tests.support.workers import until, within, work_off
 
 ran: list[Any] = []

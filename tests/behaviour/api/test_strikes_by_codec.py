@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from docket_core import CloudpickleCodec, Disposition, Docket, JsonCodec, StrikeList, signed
-from docket_core.backend.model import StrikeRule, StrikesCaughtUp
+from docket_core.backend.records import StrikeRule, StrikesCaughtUp
 from docket_core.codec import Codec, CodecContext, encode_result
 from docket_core.errors import Unserializable
 from docket_core.strikes import Strike

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -89,6 +90,15 @@ async def test_a_thread_that_runs_an_event_loop_is_refused(blocking: SyncDocket)
         await asyncio.to_thread(blocking.run, within)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, as in a shell's foreground: what is started in the background is deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_wait_can_be_interrupted(blocking: SyncDocket) -> None:
     """As Ctrl-C does: the signal comes once the call is under way on the loop."""
     ended = threading.Event()

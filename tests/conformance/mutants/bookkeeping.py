@@ -6,7 +6,8 @@ from collections.abc import Set as AbstractSet
 from docket_core.backend.clock import Micros
 from docket_core.backend.hookspecs import Opening
 from docket_core.backend.kit import refusal_of_task
-from docket_core.backend.model import Enqueued, EnqueueStatus, FunctionCounts, OnConflict, Page, Task
+from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
+from docket_core.backend.records import FunctionCounts, Page
 from docket_core.backend.states import State
 from docket_memory.store import Store
 from tests.conformance.mutants.mutant import Mutant, Sound

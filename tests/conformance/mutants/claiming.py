@@ -6,15 +6,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import (
-    Claim,
-    Claimed,
-    Enqueued,
-    Mark,
-    OnConflict,
-    Renewal,
-    Task,
-)
+from docket_core.backend.model import Claim, Claimed, Enqueued, Mark, OnConflict, Renewal, Task
 from docket_memory.parts import Entry
 from docket_memory.store import Store
 from tests.conformance.mutants.mutant import Mutant, Sound

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Last, Record
+from docket_core.backend.records import Last, Record
 from docket_core.backend.states import State
 from docket_core.cli.demo.evidence import CHECKS, Evidence, is_struck, redelivered, run_times, totals
 from docket_core.cli.demo.files import FEWEST, FileSum, checksum, plan_for, sum_of

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import Ack, StateChanged, Task, Topic
+from docket_core.backend.model import Ack, Task
+from docket_core.backend.records import StateChanged, Topic
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_postgres.connections import Connections

@@ -3,7 +3,8 @@
 import asyncpg
 
 from docket_core.backend.clock import SECOND, ManualClock
-from docket_core.backend.model import Ack, Gate, OnConflict, PermitRequest, ProgressUpdate, Task, Topic
+from docket_core.backend.model import Ack, Gate, OnConflict, PermitRequest, ProgressUpdate, Task
+from docket_core.backend.records import Topic
 from docket_core.backend.registry import open_backend
 from docket_core.ids import uuid7
 from tests.support.servers.postgres import run_sql

@@ -7,8 +7,9 @@ from itertools import count
 import pytest
 
 from docket_core.backend.clock import SECOND
-from docket_core.backend.model import EnqueueStatus, Event, Topic
+from docket_core.backend.model import EnqueueStatus
 from docket_core.backend.protocol import Backend
+from docket_core.backend.records import Event, Topic
 from docket_core.backend.registry import open_backend
 from docket_core.errors import BackendUnavailable
 from docket_redis.wire import prefix_of

@@ -6,18 +6,9 @@ from typing import NamedTuple
 import pytest
 
 from docket_core.backend.clock import SECOND, ManualClock
-from docket_core.backend.model import (
-    Ack,
-    Claim,
-    Gate,
-    OnConflict,
-    PermitRequest,
-    PermitStatus,
-    ProgressUpdate,
-    Task,
-    Topic,
-)
+from docket_core.backend.model import Ack, Claim, Gate, OnConflict, PermitRequest, PermitStatus, ProgressUpdate, Task
 from docket_core.backend.protocol import Backend
+from docket_core.backend.records import Topic
 from tests.support.servers.redis import RedisServer
 from tests.unit.redis.support import LEASE, add, drain, keys_left, opened
 

@@ -18,8 +18,8 @@ from docket_core.backend.model import (
     PermitRequest,
     PermitStatus,
     Task,
-    Topic,
 )
+from docket_core.backend.records import Topic
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_core.errors import BackendUnavailable, Overloaded

@@ -13,19 +13,9 @@ from pathlib import Path
 import pytest
 
 from docket_core.backend.clock import SECOND, ManualClock
-from docket_core.backend.model import (
-    Ack,
-    Gate,
-    PermitRequest,
-    PermitStatus,
-    StateChanged,
-    StrikeRule,
-    StrikesCaughtUp,
-    StrikesReset,
-    Task,
-    Topic,
-)
+from docket_core.backend.model import Ack, Gate, PermitRequest, PermitStatus, Task
 from docket_core.backend.protocol import Backend
+from docket_core.backend.records import StateChanged, StrikeRule, StrikesCaughtUp, StrikesReset, Topic
 from docket_core.backend.states import State
 from docket_sqlite import listeners
 from docket_sqlite.news import News

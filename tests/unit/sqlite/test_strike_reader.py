@@ -2,7 +2,7 @@
 
 import asyncio
 
-from docket_core.backend.model import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
+from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
 from docket_sqlite.strikes import StrikeReader
 
 

@@ -21,25 +21,27 @@ from docket_core.backend.model import (
     Claimed,
     Enqueued,
     EnqueueStatus,
-    FunctionCounts,
     Mark,
     OnConflict,
-    Page,
     Permit,
     PermitRequest,
     ProgressReply,
     ProgressUpdate,
-    Record,
     Released,
     Renewal,
+    Task,
+)
+from docket_core.backend.protocol import Enqueuer, Subscription
+from docket_core.backend.records import (
+    FunctionCounts,
+    Page,
+    Record,
     StrikeEvent,
     StrikeRule,
     StrikesCaughtUp,
-    Task,
     Topic,
     WorkerRecord,
 )
-from docket_core.backend.protocol import Enqueuer, Subscription
 from docket_core.errors import BackendUnavailable, CapabilityMissing, ConfigurationError, Overloaded
 from docket_lmdb import claim as many
 from docket_lmdb import log, permits

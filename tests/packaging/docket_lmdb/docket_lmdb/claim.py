@@ -3,7 +3,8 @@
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
-from docket_core.backend.model import Claim, Claimed, FunctionCounts, Record
+from docket_core.backend.model import Claim, Claimed
+from docket_core.backend.records import FunctionCounts, Record
 from docket_core.backend.states import State
 from docket_lmdb.database import Tx, number
 from docket_lmdb.documents import Entry

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-from docket_core.backend.model import Claim, Hold, Last, Live, Progress, Record
+from docket_core.backend.model import Claim
+from docket_core.backend.records import Hold, Last, Live, Progress, Record
 from docket_core.backend.states import State
 from docket_lmdb.database import Tx, digest, number
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol, TypeVar
 
-from docket_core.backend.model import (
+from docket_core.backend.records import (
     CancelRequested,
     Event,
     ProgressMade,

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple, cast
 
-from docket_core.backend.model import (
+from docket_core.backend.records import (
     CancelRequested,
     Event,
     Progress,

@@ -7,22 +7,18 @@ from docket_core.backend.model import (
     Ack,
     Acked,
     CancelReply,
-    CancelRequested,
     Claim,
     Ended,
     Enqueued,
     EnqueueStatus,
     OnConflict,
-    Progress,
-    ProgressMade,
     ProgressReply,
     ProgressUpdate,
     Renewal,
-    StateChanged,
-    StrikeRule,
     Task,
     Verdict,
 )
+from docket_core.backend.records import CancelRequested, Progress, ProgressMade, StateChanged, StrikeRule
 from docket_core.backend.states import State
 from docket_lmdb.database import Tx, digest, number
 from docket_lmdb.documents import Done, Entry, Part, Want
