@@ -1,6 +1,5 @@
 """The shared state of one memory docket and its transitions. Every method is called under `lock`."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -21,11 +20,10 @@ from docket_core.backend.model import (
     Task,
     Verdict,
 )
-from docket_core.backend.records import CancelRequested, Event, StateChanged, StrikeRule, WorkerRecord
+from docket_core.backend.records import CancelRequested, StateChanged, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.errors import Overloaded
-from docket_memory.events import Listener, StrikeReader, Waiter
-from docket_memory.gates import Gates
+from docket_memory.audience import Audience
 from docket_memory.index import Index, Indexes
 from docket_memory.parts import Entry, Part
 
@@ -33,11 +31,11 @@ PORTION = 1000
 """How many ends a single claim, and how many keys a single step of clear, deals with."""
 
 
-class Store:
+class Store(Audience):
     """One docket in memory. Backends that were opened for the same URL and name share it."""
 
     def __init__(self, clock: Clock, retention: Micros, max_payload: int, max_tasks: int | None) -> None:
-        self.lock = threading.RLock()
+        super().__init__()
         self.clock = clock
         self.retention = retention
         self.max_payload = max_payload
@@ -54,13 +52,7 @@ class Store:
         """Keys with a hold or a requested cancel, by the lease's end that ends them."""
         self.expiring = Index()
         """Keys with a last part, by the end of its retention."""
-        self.gates = Gates()
         self.presence: dict[str, tuple[Micros, WorkerRecord]] = {}
-        self.rules: dict[str, bytes] = {}
-        self.pushes = 0
-        self.waiters: set[Waiter] = set()
-        self.listeners: set[Listener] = set()
-        self.strike_readers: set[StrikeReader] = set()
         self._token = 0
         self._sequence = 0
 
@@ -402,13 +394,6 @@ class Store:
             removed += 1
         return removed
 
-    def strike(self, rule_id: str, instruction: bytes | None) -> None:
-        self.rules.pop(rule_id, None)
-        if instruction is not None:
-            self.rules[rule_id] = instruction
-        for reader in self.strike_readers:
-            reader.tell(StrikeRule(rule_id, instruction))
-
     def is_empty(self) -> bool:
         """Whether nothing would be lost if the store went away."""
         return not (self.entries or self.rules or self.presence or len(self.gates))
@@ -440,28 +425,6 @@ class Store:
         self.push(part.function, part.ready_at)
         if self.listeners:
             self.tell(StateChanged(part.key, part.run, part.generation, part.state(now), part.when))
-
-    def push(self, function: str, at: Micros) -> None:
-        """Wake those who wait for such work."""
-        self.pushes += 1
-        for waiter in self.waiters:
-            if waiter.concerns(function, at):
-                waiter.ring()
-
-    def wake_parked(self) -> None:
-        """Permits may have been freed: wake those who may now claim parked tasks, and those about to wait."""
-        if self.gates.next_wake(None) is None:
-            return
-        self.pushes += 1
-        for waiter in self.waiters:
-            at = self.gates.next_wake(waiter.functions)
-            if at is not None and (waiter.until is None or at < waiter.until):
-                waiter.ring()
-
-    def tell(self, event: Event) -> None:
-        """Let those who listen know."""
-        for listener in self.listeners:
-            listener.tell(event)
 
 
 _TERMINAL = {

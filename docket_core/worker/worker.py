@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from uncalled_for import Dependency, SharedContext, resolved_dependencies
 
-from docket_core import instrumentation
 from docket_core.backend.clock import SECOND, Clock, to_micros
 from docket_core.backend.kit import check_label
-from docket_core.backend.model import Ack, Acked, Claim, Verdict
+from docket_core.backend.model import Ack, Acked, Claim
 from docket_core.backend.observed import ObservedBackend
 from docket_core.backend.protocol import Backend
 from docket_core.codec import Codec
@@ -24,9 +23,9 @@ from docket_core.docket import Docket
 from docket_core.errors import BackendError, ConfigurationError
 from docket_core.functions import AnyFunction, TaskFunction
 from docket_core.logs import get_logger
-from docket_core.results import is_reference
 from docket_core.worker.acker import Acker
 from docket_core.worker.active import ActiveRuns
+from docket_core.worker.answers import Answers
 from docket_core.worker.around import around_function
 from docket_core.worker.fallback import as_fallback
 from docket_core.worker.intake import Intake
@@ -124,6 +123,7 @@ class Worker:
         self._intake: Intake | None = None
         self._main: asyncio.Task[Any] | None = None
         self._services = Services(self)
+        self._answers = Answers(docket, self._services)
         self._left: dict[str, int] | None = None
         self._hurry = asyncio.Event()
         self._stop_early = False
@@ -386,30 +386,7 @@ class Worker:
             self._active.answered(run)
         if self._intake is not None:
             self._intake.nudge()
-        labels = {"docket.name": self.docket.name, "docket.task": run.claim.function}
-        if reply is not Acked.ACKED:
-            run.superseded = True
-            if ack.result is not None and is_reference(ack.result):
-                self._services.spawn(self._delete_result(ack.result))
-            instrumentation.TASKS_SUPERSEDED.add(1, labels)
-            logger.debug("the end of %r counts for nothing: %s", run.claim.key, reply.value)
-            return
-        counter = _COUNTERS.get(ack.verdict)
-        if counter is not None:
-            instrumentation.TASKS_COMPLETED.add(1, labels)
-            counter.add(1, labels)
-
-    async def _delete_result(self, reference: bytes) -> None:
-        """The ack of a result that is kept elsewhere was lost: nobody will ask for it."""
-        if self.docket.results is not None:
-            await self.docket.results.delete(reference)
+        self._answers.note(run, ack, reply)
 
     def _stop_held(self, run: Run, why: Stop) -> None:
         self.stop_run(run.token, why)
-
-
-_COUNTERS = {
-    Verdict.COMPLETE: instrumentation.TASKS_SUCCEEDED,
-    Verdict.FAIL: instrumentation.TASKS_FAILED,
-    Verdict.CANCEL: instrumentation.TASKS_CANCELLED,
-}

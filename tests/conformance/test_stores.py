@@ -23,6 +23,13 @@ def backend_url(store: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
     return store.url(tmp_path_factory.mktemp(store.name))
 
 
+@pytest.fixture(autouse=True)
+def traced(store: Store, request: pytest.FixtureRequest) -> None:
+    """The same lines on another server: once is enough for coverage to see them."""
+    if store.name in {"postgres-18", "redis-sentinel"}:
+        request.getfixturevalue("untraced")
+
+
 @pytest.fixture
 def open_limited(store: Store, open_limited: OpenBackend | None) -> OpenBackend | None:
     """A server of its own, where it takes one."""

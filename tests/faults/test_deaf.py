@@ -147,7 +147,7 @@ async def test_case_24_the_states_of_a_run_are_told_in_time(ways: Ways) -> None:
         execution = await ways.deaf.add(work)()
         following = asyncio.create_task(follow())
         await run.started.seen()
-        await until(lambda: "running" in seen, POLLING + SLACK)
+        await until(lambda: "running" in seen or following.done(), POLLING + SLACK)
         run.door.give()
         await within(following, POLLING + SLACK)
     assert seen[-1] == "completed"

@@ -4,6 +4,7 @@ As root the server runs under another user id, as it refuses to run as root; no 
 `outside_url` is one that somebody else runs for the tests: `DOCKET_TEST_POSTGRES_URL`.
 """
 
+import asyncio
 import atexit
 import os
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -24,6 +26,8 @@ import asyncpg
 
 _NOBODY = 65534
 _START_TIMEOUT = 30.0
+_IN_MEMORY = Path("/dev/shm")
+"""Where a file system of memory usually is: there, a server that waits for its disk, as users' do, waits less."""
 
 
 class ServerMissing(RuntimeError):
@@ -51,12 +55,17 @@ class PostgresServer:
     """A server that a test may stop, kill and start again; its data stays until it is closed."""
 
     def __init__(
-        self, version: str = "16", *, settings: dict[str, str] | None = None, locale: str | None = None
+        self,
+        version: str = "16",
+        *,
+        settings: dict[str, str] | None = None,
+        locale: str | None = None,
+        place: Path | None = None,
     ) -> None:
         self._programs = postgres_programs(version)
         self._settings = settings or {}
         self._locale = locale
-        self._folder = Path(tempfile.mkdtemp(prefix="docket-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="docket-postgres-", dir=place))
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: tuple[int, ...] = ()
         self.version = version
@@ -175,7 +184,8 @@ class PostgresServer:
 @cache
 def shared_postgres_url(version: str = "16") -> str:
     """The URL of a server for all tests of this process, which ends with it."""
-    server = PostgresServer(version).__enter__()
+    place = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    server = PostgresServer(version, settings={"max_wal_size": "128MB"}, place=place).__enter__()
     atexit.register(server.close)
     return server.url()
 
@@ -195,6 +205,16 @@ async def run_sql(url: str, *statements: str) -> list[list[object]]:
         return rows
     finally:
         await connection.close()
+
+
+def empty(url: str, schema: str) -> None:
+    """Delete every row of a docket schema, if there is one; from code that no event loop runs."""
+    sql = f"""do $$ declare t text; begin
+        for t in select tablename from pg_tables where schemaname = '{schema}' and tablename <> 'version' loop
+            execute format('delete from {schema}.%I', t);
+        end loop; end $$"""
+    with ThreadPoolExecutor(1) as apart:  # its own loop is not to become, nor to end, that of the tests
+        apart.submit(asyncio.run, run_sql(url, sql)).result()
 
 
 def closing_connections(url: str) -> Callable[[], Awaitable[None]]:

@@ -1,0 +1,52 @@
+"""Those who want to know of one memory docket: who waits for work, who listens to events, who follows the strikes."""
+
+import threading
+
+from docket_core.backend.clock import Micros
+from docket_core.backend.records import Event, StrikeRule
+from docket_memory.events import Listener, StrikeReader, Waiter
+from docket_memory.gates import Gates
+
+
+class Audience:
+    """Tells each what concerns it. Every method is called under `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.gates = Gates()
+        self.rules: dict[str, bytes] = {}
+        self.pushes = 0
+        """How often there was news for those who wait: who saw another number has missed some."""
+        self.waiters: set[Waiter] = set()
+        self.listeners: set[Listener] = set()
+        self.strike_readers: set[StrikeReader] = set()
+
+    def push(self, function: str, at: Micros) -> None:
+        """Wake those who wait for such work."""
+        self.pushes += 1
+        for waiter in self.waiters:
+            if waiter.concerns(function, at):
+                waiter.ring()
+
+    def wake_parked(self) -> None:
+        """Permits may have been freed: wake those who may now claim parked tasks, and those about to wait."""
+        if self.gates.next_wake(None) is None:
+            return
+        self.pushes += 1
+        for waiter in self.waiters:
+            at = self.gates.next_wake(waiter.functions)
+            if at is not None and (waiter.until is None or at < waiter.until):
+                waiter.ring()
+
+    def tell(self, event: Event) -> None:
+        """Let those who listen know."""
+        for listener in self.listeners:
+            listener.tell(event)
+
+    def strike(self, rule_id: str, instruction: bytes | None) -> None:
+        """Put a rule in force, or out of it, and tell those who follow."""
+        self.rules.pop(rule_id, None)
+        if instruction is not None:
+            self.rules[rule_id] = instruction
+        for reader in self.strike_readers:
+            reader.tell(StrikeRule(rule_id, instruction))
