@@ -65,6 +65,7 @@ async def test_sound_backend_meets(requirement: str) -> None:
 SEEN_IN_HISTORIES = ("NoFence", "GrantsTwice", "ForgetsHolds", "SameGeneration", "WakesWithoutPermit")
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name in SEEN_IN_HISTORIES], ids=lambda mutant: mutant.name)
 def test_random_histories_find_it(mutant: Mutant) -> None:
     """The pure model is a judge by itself."""

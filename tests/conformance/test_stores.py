@@ -25,8 +25,8 @@ def backend_url(store: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def traced(store: Store, request: pytest.FixtureRequest) -> None:
-    """The same lines on another server: once is enough for coverage to see them."""
-    if store.name in {"postgres-18", "redis-sentinel"}:
+    """The same lines on another server, or again and again: once is enough for coverage to see them."""
+    if store.name in {"postgres-18", "redis-sentinel"} or request.node.name.startswith("test_random_histories"):
         request.getfixturevalue("untraced")
 
 
