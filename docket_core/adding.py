@@ -26,7 +26,7 @@ MANY = 1000
 """How many tasks go into one call of the backend."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TaskCall:
     """A call that has been written down but not put on any docket."""
 

@@ -76,13 +76,14 @@ def _is_plain(value: object) -> bool:
     if type(value) not in (tuple, list):
         return False
     for part in cast("Sequence[object]", value):
-        if type(part) is dict:
-            if not all(type(item) in _PLAIN for item in cast("dict[str, object]", part).values()):
+        kind = type(part)
+        if kind is dict:
+            if not _PLAIN.issuperset(map(type, cast("dict[str, object]", part).values())):
                 return False
-        elif type(part) in (tuple, list):
-            if not all(type(item) in _PLAIN for item in cast("Sequence[object]", part)):
+        elif kind is list or kind is tuple:
+            if not _PLAIN.issuperset(map(type, cast("Sequence[object]", part))):
                 return False
-        elif type(part) not in _PLAIN:
+        elif kind not in _PLAIN:
             return False
     return True
 

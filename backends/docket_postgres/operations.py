@@ -28,6 +28,7 @@ from docket_postgres.rows import (
     Row,
     ack_columns,
     clamped,
+    column,
     count,
     length,
     name,
@@ -138,9 +139,9 @@ async def _finish(store: Store, acks: list[Ack]) -> Sequence[int]:
         [item.claim.key for item in acks],
         [count(item.claim.token) for item in acks],
         [VERDICTS[item.verdict] for item in acks],
-        [item.result for item in acks],
-        [text(item.error) for item in acks],
-        [text(item.reason) for item in acks],
+        column([item.result for item in acks]),
+        column([text(item.error) for item in acks]),
+        column([text(item.reason) for item in acks]),
     )
     return done or ()
 

@@ -135,7 +135,12 @@ def clamped(value: int) -> int:
     return max(-(2**31), min(value, 2**31 - 1))
 
 
-def task_columns(tasks: Sequence[Task], *, at_once: bool) -> tuple[list[Any], ...]:
+def column(values: list[Any], usual: object = None) -> list[Any] | None:
+    """A column for `unnest`, which fills a missing one with nulls: the driver looks at every element of an array."""
+    return None if values.count(usual) == len(values) else values
+
+
+def task_columns(tasks: Sequence[Task], *, at_once: bool) -> tuple[list[Any] | None, ...]:
     """The arrays of `enqueue_1`."""
     return (
         [task.key for task in tasks],
@@ -143,13 +148,13 @@ def task_columns(tasks: Sequence[Task], *, at_once: bool) -> tuple[list[Any], ..
         [task.payload for task in tasks],
         [task.run for task in tasks],
         [task.headers for task in tasks],
-        [None if at_once else moment(task.when) for task in tasks],
-        [None if at_once else length(task.delay) for task in tasks],
-        [clamped(task.attempt) for task in tasks],
+        None if at_once else column([moment(task.when) for task in tasks]),
+        None if at_once else column([length(task.delay) for task in tasks]),
+        column([clamped(task.attempt) for task in tasks], usual=1),
     )
 
 
-def ack_columns(acks: Sequence[Ack]) -> tuple[list[Any], ...]:
+def ack_columns(acks: Sequence[Ack]) -> tuple[list[Any] | None, ...]:
     """The arrays of `ack_1`."""
     whens: list[tuple[Micros | None, Micros | None]] = []
     for ack in acks:
@@ -161,11 +166,11 @@ def ack_columns(acks: Sequence[Ack]) -> tuple[list[Any], ...]:
         [count(ack.claim.generation) for ack in acks],
         [count(ack.claim.token) for ack in acks],
         [VERDICTS[ack.verdict] for ack in acks],
-        [ack.result for ack in acks],
-        [text(ack.error) for ack in acks],
-        [text(ack.reason) for ack in acks],
-        [when for when, _ in whens],
-        [delay for _, delay in whens],
+        column([ack.result for ack in acks]),
+        column([text(ack.error) for ack in acks]),
+        column([text(ack.reason) for ack in acks]),
+        column([when for when, _ in whens]),
+        column([delay for _, delay in whens]),
         [clamped((ack if ack.successor is None else ack.successor).attempt) for ack in acks],
         [None if task is None else task.run for task in successors],
         [None if task is None else task.function for task in successors],

@@ -1,5 +1,6 @@
 -- Adds tasks. The keys are distinct and in byte order, the order of the locks; `p_places` says where in the order of the
--- call each task stands, which is the order in which claims find them. Where all are new, one insert does it, and the answer is one row
+-- call each task stands, which is the order in which claims find them; without it they stand as they are given, without
+-- `p_attempts` at their first attempt. Where all are new, one insert does it, and the answer is one row
 -- without a key that says the store's time; else there is one row for each.
 create or replace function docket.enqueue_1(
   p_docket text, p_channel text, p_now bigint, p_replace boolean, p_keys text[], p_functions text[], p_payloads bytea[],
@@ -21,7 +22,7 @@ begin
     v_seqs := array[nextval('docket.seq')];
     insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
       headers)
-    values (v_due, greatest(v_due, v_now), v_seqs[1], 1, p_attempts[1], 0, 1, p_docket, p_keys[1], p_functions[1],
+    values (v_due, greatest(v_due, v_now), v_seqs[1], 1, coalesce(p_attempts[1], 1), 0, 1, p_docket, p_keys[1], p_functions[1],
       p_runs[1], p_payloads[1], p_headers[1])
     on conflict (docket, key) do nothing;
     v_fresh := found::int;
@@ -35,9 +36,10 @@ begin
         headers)
       select x.due, greatest(x.due, v_now), v_seqs[x.place], 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
         x.payload, x.headers
-      from (select u.*, coalesce(u.at, v_now + u.delay, v_now) as due
+      from (select u.key, u.function, u.payload, u.run, u.headers, coalesce(u.attempt, 1) as attempt,
+          coalesce(u.at, v_now + u.delay, v_now) as due, coalesce(u.place, u.position) as place
         from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
-          u(key, function, payload, run, headers, at, delay, attempt, place)) x
+          with ordinality u(key, function, payload, run, headers, at, delay, attempt, place, position)) x
       on conflict (docket, key) do nothing returning function, ready),
     hints as (select function, min(ready) as at from fresh where ready < v_now + 2500000 group by function)
     select (select count(*) from fresh),
@@ -61,9 +63,9 @@ begin
   v_now := docket.now_1(p_now);
   return query select a.* from
       unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
-      u(key, function, payload, run, headers, at, delay, attempt, place)
+      with ordinality u(key, function, payload, run, headers, at, delay, attempt, place, position)
     cross join lateral docket.add_1(p_docket, v_now, p_replace, u.key, u.function, u.payload, u.run, u.headers,
-      coalesce(u.at, v_now + u.delay, v_now), u.attempt, v_seqs[u.place]) a;
+      coalesce(u.at, v_now + u.delay, v_now), coalesce(u.attempt, 1), v_seqs[coalesce(u.place, u.position)]) a;
   perform docket.settle_gates_1(p_docket, p_channel, v_now, v_gates);
   perform docket.hint_pending_1(p_docket, p_channel, v_now, p_keys);
   perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
