@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from docket_core.backend.clock import SECOND
@@ -63,6 +63,9 @@ class ActiveRuns:
         """Claimed, but not begun: they wait for a slot, a moment only."""
         self._pace = Pace()
         self._patience: asyncio.TimerHandle | None = None
+        self._context = copy_context()
+        """What every run begins with a copy of: what one sets is not seen by the next."""
+        self._context.run(runner.enter)
         self._trusted = TRUSTED if max_deliveries is None else max(1, min(TRUSTED, max_deliveries - 1))
         self._suspect: Run | None = None
         self._alone = asyncio.Event()
@@ -111,8 +114,7 @@ class ActiveRuns:
         self._leases.hold(run)
         if suspect:
             self._suspect = run
-        run.task = asyncio.create_task(self._verdict_alone(run) if suspect else self._verdict_of(run))
-        run.task.add_done_callback(partial(self._ended, run))
+        run.task = asyncio.get_running_loop().create_task(self._run(run, suspect), context=self._context.copy())
 
     def _watch(self) -> None:
         """Give back what waits longer than is good: the tasks that run are longer than those before."""
@@ -163,48 +165,55 @@ class ActiveRuns:
 
     async def settled(self) -> None:
         """Return once everything has ended and been answered."""
-        while self.busy:  # a task that is done still counts until its verdict has been handed over
-            await asyncio.wait([run.task for run in self._runs.values() if run.task is not None])
+        while tasks := [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]:
+            await asyncio.wait(tasks)
+        for run in [run for run in self._runs.values() if not run.begun]:
+            run.begun = True  # cancelled by somebody else before its first step: the whole loop is about to end
+            self._ended(run, _given_up(run))
         await self._acker.settled()
 
-    async def _verdict_alone(self, run: Run) -> Ack:
-        """Run a suspect once everything else here has ended, or has had a lease's time to: whatever it does to the
-        process then happens to nothing else."""
-        self._alone.clear()
-        lease = (run.claim.lease_until - run.claim.claimed_at) / SECOND
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(lease):
-                    while len(self._runs) > 1:
-                        self._alone.clear()
-                        await self._alone.wait()
-                    await self._acker.settled()
-        except asyncio.CancelledError:
-            return _given_up(run)
-        return await self._verdict_of(run)
-
-    async def _verdict_of(self, run: Run) -> Ack:
+    async def _run(self, run: Run, suspect: bool) -> None:
+        run.begun = True
         claim = run.claim
         try:
-            task = self._find(claim)
-        except LookupError:
-            logger.warning("%r is left for others: %s is not known here any more", claim.key, claim.function)
-            return Ack.release(claim)
-        try:
-            return await self._runner.run(run, task)
+            if suspect:
+                await self._until_alone(claim)
+            task = self._known(claim) if run.stopped is None else None
+            ack = _given_up(run) if task is None else await self._runner.run(run, task)
         except asyncio.CancelledError:
-            return _given_up(run)
+            ack = _given_up(run)
         except BaseException as error:
             logger.exception("%s %r could not be run", claim.function, claim.key)
-            return Ack.fail(claim, f"could not be run: {type(error).__name__}", reason="internal")
+            ack = Ack.fail(claim, f"could not be run: {type(error).__name__}", reason="internal")
+        self._context.run(self._ended, run, ack)
 
-    def _ended(self, run: Run, task: "asyncio.Task[Ack]") -> None:
-        """A callback of the task and not its last line, since one cancelled before its first step has none."""
+    async def _until_alone(self, claim: Claim) -> None:
+        """Wait until everything else here has ended, or has had a lease's time to: whatever a suspect does to the
+        process then happens to nothing else."""
+        self._alone.clear()
+        lease = (claim.lease_until - claim.claimed_at) / SECOND
+        with suppress(TimeoutError):
+            async with asyncio.timeout(lease):
+                while len(self._runs) > 1:
+                    self._alone.clear()
+                    await self._alone.wait()
+                await self._acker.settled()
+
+    def _known(self, claim: Claim) -> TaskFunction | None:
+        """The function to run; None if it has been taken away since it was claimed."""
+        try:
+            return self._find(claim)
+        except LookupError:
+            logger.warning("%r is left for others: %s is not known here any more", claim.key, claim.function)
+            return None
+
+    def _ended(self, run: Run, ack: Ack) -> None:
+        """Hand the verdict over, and let the next begin: the last act of a run, in the worker's context again."""
         self.busy -= 1
         self._pace.ended()
         if run is self._suspect:
             self._suspect = None
-        self._acker.put(run, _given_up(run) if task.cancelled() else task.result())
+        self._acker.put(run, ack)
         if self._ahead:
             self._begin_next()
         self._freed()

@@ -46,14 +46,27 @@ class Again(NamedTuple):
 class Run:
     """One grant; it is what `execution.grant` refers to."""
 
-    __slots__ = ("_docket", "again", "claim", "confirmed_until", "phase", "stopped", "successor", "superseded", "task")
+    __slots__ = (
+        "_docket",
+        "again",
+        "begun",
+        "claim",
+        "confirmed_until",
+        "phase",
+        "stopped",
+        "successor",
+        "superseded",
+        "task",
+    )
 
     def __init__(self, docket: "Docket", claim: Claim, confirmed_until: float) -> None:
         self._docket = docket
         self.claim = claim
         self.confirmed_until = confirmed_until
         """Until when, by the monotonic clock in seconds, the lease is known to hold."""
-        self.task: asyncio.Task[Ack] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        """Whether its task has taken its first step; one that is cancelled before takes none."""
         self.stopped: Stop | None = None
         self.superseded = False
         self.phase = Phase.BODY
@@ -65,11 +78,12 @@ class Run:
         return self.claim.token
 
     def stop(self, why: Stop) -> None:
-        """Cancel the body, once."""
+        """Cancel the body, once; one that has not begun does not begin."""
         if self.stopped is None and self.task is not None and not self.task.done():
             self.stopped = why
             self.superseded = self.superseded or why is Stop.LOST
-            self.task.cancel()
+            if self.begun:
+                self.task.cancel()
 
     def record_successor(self, execution: "Execution") -> None:
         """Let `execution` follow in the step that ends this run.

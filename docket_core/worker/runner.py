@@ -12,7 +12,7 @@ from uncalled_for import Dependency, FailedDependency, resolved_dependencies
 
 from docket_core import instrumentation
 from docket_core.backend.clock import SECOND, stopwatch, to_micros
-from docket_core.backend.model import Ack
+from docket_core.backend.model import Ack, Claim, Task
 from docket_core.backend.watch import AttentiveClock
 from docket_core.codec import (
     CodecContext,
@@ -60,6 +60,11 @@ class Runner:
         self._watcher = clock.watcher(worker.docket.name) if isinstance(clock, AttentiveClock) else None
         """Tells a clock that moves by itself of bodies in threads, which it cannot see."""
 
+    def enter(self) -> None:
+        """Set what every run here has in its context."""
+        current_docket.set(self._docket)
+        current_worker.set(self._worker)
+
     def answered(self, run: Run) -> None:
         """The store has answered this run's verdict."""
         self._admissions.answered(run)
@@ -93,8 +98,6 @@ class Runner:
         if docket.strike_list.in_effect and docket.strike_list.is_stricken(execution):
             instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(task))
             return Ack.cancel(claim, "struck")
-        current_docket.set(docket)
-        current_worker.set(self._worker)
         current_execution.set(execution)
         if not instrumentation.provided():
             return await self._run(run, execution, task)
@@ -142,6 +145,9 @@ class Runner:
                 error, reason = refused, "unserializable" if isinstance(refused, CodecError) else "too large"
             except Exception as refused:  # noqa: BLE001 - whatever a result storage raises, the task ends with it
                 error, reason = refused, "result storage"
+        if error is None and blocked is None and not handlers and not task.has_dependencies:
+            instrumentation.TASK_DURATION.record(duration.total_seconds(), self._docket.labels_of(task))
+            return self._completed(run.claim, execution, duration, data)
         outcome = TaskOutcome(duration, result if error is None else None, blocked or error)
         self._fill_handlers(task, handlers)
         return await self._conclude(run, execution, outcome, handlers, data, reason)
@@ -159,7 +165,9 @@ class Runner:
         try:
             if task.has_dependencies or self._worker.has_dependencies:
                 return await self._resolve_and_call(execution, task, handlers)
-            return await self._call(task, execution.args, execution.kwargs)
+            if task.is_async:
+                return await task.function(*execution.args, **execution.kwargs)
+            return await self._in_thread(task.function, execution.args, execution.kwargs)
         finally:
             instrumentation.TASKS_RUNNING.add(-1, labels)
 
@@ -204,13 +212,19 @@ class Runner:
             log_end(execution, f"not admitted: {blocked.reason}", outcome.duration)
             return Ack.cancel(claim, blocked.reason, successor=successor)
         if error is None:
-            log_end(execution, "succeeded", outcome.duration)
-            return Ack.complete(claim, data, successor=successor)
+            return self._completed(claim, execution, outcome.duration, data, successor)
         if not handled:
             log_end(execution, "failed", outcome.duration, error)
         context = CodecContext(docket.name, claim.key, claim.function)
         encoded = encode_exception(docket.codec, context, error, docket.backend.capabilities.max_payload)
         return Ack.fail(claim, exception_text(error), encoded, reason=reason, successor=successor)
+
+    @staticmethod
+    def _completed(
+        claim: Claim, execution: Execution, duration: timedelta, data: bytes | None, successor: Task | None = None
+    ) -> Ack:
+        log_end(execution, "succeeded", duration)
+        return Ack.complete(claim, data, successor=successor)
 
     def _blocked(self, run: Run, execution: Execution, blocked: AdmissionBlocked) -> Ack:
         logger.debug("%r waits: %s", execution.key, blocked.reason)

@@ -72,3 +72,23 @@ async def test_case_01_a_task_cancelled_before_its_first_step_is_given_back(dock
     assert (runs, execution.state) == ([], ExecutionState.QUEUED)
     await work_off(docket)
     assert runs == ["1"]
+
+
+async def test_case_01_a_loop_whose_tasks_are_all_cancelled_gives_back_what_has_not_begun(docket: Docket) -> None:
+    """As the end of `asyncio.run` does it, in the same turn of the loop as the claim."""
+    execution = await docket.add(give, key="k")(1)
+
+    class Ended(Worker):
+        def begin(self, claim: Claim, confirmed_until: float) -> None:
+            before = asyncio.all_tasks()
+            super().begin(claim, confirmed_until)
+            for task in (*(asyncio.all_tasks() - before), running):
+                task.cancel()
+
+    async with Ended(docket, redelivery_timeout=timedelta(minutes=10)) as worker:
+        running = asyncio.create_task(worker.run_forever())
+        await within(asyncio.wait([running]))
+    await execution.sync()
+    assert (runs, execution.state) == ([], ExecutionState.QUEUED)
+    await work_off(docket)
+    assert runs == ["1"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextvars import ContextVar
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,8 @@ from docket_core import CurrentExecution, Docket, Execution, ExecutionState, Log
 from docket_core.backend.model import Claim
 from docket_core.errors import ConfigurationError
 from tests.support.workers import Signal, until, within, work_off, working
+
+_colour: ContextVar[str] = ContextVar("colour", default="nobody's")
 
 
 async def give(value: object) -> object:
@@ -32,6 +35,21 @@ async def test_a_finished_docket_is_left_at_once(docket: Docket) -> None:
         await docket.add(give)(number)
         await work_off(docket)
     assert asyncio.get_running_loop().time() - began < 10
+
+
+async def test_what_a_task_sets_in_its_context_is_its_own(docket: Docket) -> None:
+    """Each begins with the worker's context, also one that begins in the moment in which another ends."""
+    seen: list[str] = []
+
+    async def paint(colour: str, execution: Execution = CurrentExecution()) -> None:
+        seen.append(_colour.get())
+        _colour.set(colour)
+        assert execution.get_argument("colour") == colour
+
+    _colour.set("the worker's")
+    await docket.add_many(docket.call(paint)(colour) for colour in ["red", "green", "blue", "grey"] * 3)
+    await work_off(docket, concurrency=2)
+    assert seen == ["the worker's"] * 12
 
 
 async def test_until_finished_waits_for_what_is_due_later(docket: Docket) -> None:
