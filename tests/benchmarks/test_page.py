@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.page import chart, render
+from benchmarks.page import BRIEFLY, chart, render
 from docket_core.bench.results import read
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -13,3 +13,4 @@ def test_the_page_and_its_chart_are_those_of_the_figures() -> None:
     again = "run: python -m benchmarks --render"
     assert (DOCS / "benchmarks.md").read_text(encoding="utf-8") == render(results), again
     assert (DOCS / "benchmarks.svg").read_text(encoding="utf-8") == chart(results), again
+    assert (DOCS / "drain.svg").read_text(encoding="utf-8") == chart(results, BRIEFLY), again

@@ -6,12 +6,12 @@ import pytest
 
 BUDGETS = {
     "unit": 180.0,
-    "conformance": 420.0,
+    "conformance": 540.0,
     "behaviour": 1200.0,
     "cli": 120.0,
     "contrib": 180.0,
-    "faults": 480.0,
-    "packaging": 120.0,
+    "faults": 600.0,
+    "packaging": 180.0,
     "docs": 180.0,
     "benchmarks": 300.0,
 }
