@@ -1,6 +1,7 @@
 """A way to a server that a test can cut, hold up, slow down, close and listen to."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
@@ -22,7 +23,8 @@ class _Way:
         self.client = client
         self.server = server
         self.count = proxy.counter() if proxy.counter is not None else None
-        self.listens = False
+        self.deafness: Deafness | None = None
+        """Once it listens."""
 
     def close(self) -> None:
         for writer in (self.client, self.server):
@@ -33,7 +35,10 @@ class _Way:
         proxy = self._proxy
         if self.count is not None:
             proxy.asked += self.count(data)
-        self.listens = self.listens or any(word in data for word in _LISTENS)
+        if self.deafness is None and b"SUBSCRIBE" in data:
+            self.deafness = RedisDeafness()
+        elif self.deafness is None and b"LISTEN" in data:
+            self.deafness = PostgresDeafness()
         if proxy.answering is not None and self.count is not None:
             self.client.write(proxy.answering * self.count(data))
             return
@@ -42,18 +47,65 @@ class _Way:
     async def answer(self, data: bytes) -> None:
         """From the server to the client."""
         proxy = self._proxy
-        if proxy.losing and not self.listens:
+        if proxy.losing and self.deafness is None:
             proxy.losing -= 1
             self.close()
-        elif not (proxy.deaf and self.listens and (_REDIS_MESSAGE in data or data.startswith(_POSTGRES_MESSAGE))):
-            self.client.write(data)
-            await self.client.drain()
+            return
+        if proxy.deaf and self.deafness is not None:
+            data = self.deafness(data)
+        self.client.write(data)
+        await self.client.drain()
 
 
-_LISTENS = (b"SUBSCRIBE", b"LISTEN")
-_REDIS_MESSAGE = b"\r\nmessage\r\n"
-_POSTGRES_MESSAGE = b"A\0"
-"""A NotificationResponse, and the first byte of its length."""
+class Deafness(Protocol):
+    """Takes notifications, and nothing else, out of what a server sends; the beginning of one waits for its rest."""
+
+    def __call__(self, data: bytes) -> bytes: ...
+
+
+class RedisDeafness:
+    """For a connection that has subscribed: a confirmation may come in one piece with a message."""
+
+    _MESSAGE = re.compile(rb"[*>]3\r\n\$7\r\nmessage\r\n\$(\d+)\r\n")
+    _LENGTH = re.compile(rb"\$(\d+)\r\n")
+    _CUT = re.compile(rb"[*>]3\r\n\$7\r\nmessage\r\n\$\d*\r?\Z")
+    _BEGINNINGS = tuple(kind + b"3\r\n$7\r\nmessage\r\n$"[:length] for kind in (b"*", b">") for length in range(18))
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def __call__(self, data: bytes) -> bytes:
+        data, self._rest = self._rest + data, b""
+        kept = b""
+        while (message := self._MESSAGE.search(data)) is not None:
+            end = message.end() + int(message[1]) + 2
+            length = self._LENGTH.match(data, end)
+            if length is None or len(data) < length.end() + int(length[1]) + 2:
+                self._rest = data[message.start() :]
+                return kept + data[: message.start()]
+            kept += data[: message.start()]
+            data = data[length.end() + int(length[1]) + 2 :]
+        cut = self._CUT.search(data)
+        begun = max((len(part) for part in self._BEGINNINGS if data.endswith(part)), default=0)
+        held = begun if cut is None else len(cut[0])
+        self._rest = data[len(data) - held :]
+        return kept + data[: len(data) - held]
+
+
+class PostgresDeafness:
+    """For a connection that listens: what is left out is each NotificationResponse."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def __call__(self, data: bytes) -> bytes:
+        data, kept = self._rest + data, b""
+        while len(data) >= 5 and len(data) > (length := int.from_bytes(data[1:5], "big")):
+            if data[:1] != b"A":
+                kept += data[: 1 + length]
+            data = data[1 + length :]
+        self._rest = data
+        return kept
 
 
 class Proxy:
