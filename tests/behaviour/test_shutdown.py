@@ -50,9 +50,10 @@ async def test_case_27_told_to_stop_a_worker_ends_what_runs_and_takes_nothing_ne
         return "ended well"
 
     async with Worker(docket, concurrency=1) as worker:
-        held, waiting = await docket.add(hold)(), await docket.add(give)(1)
+        held = await docket.add(hold)()
         running = asyncio.create_task(worker.run_forever())
         await begun.seen()
+        waiting = await docket.add(give)(1)  # no sooner: claims go round the functions, from any of them
         worker.stop()
         await asyncio.sleep(0.05)
         assert not running.done()
