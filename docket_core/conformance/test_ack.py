@@ -159,6 +159,15 @@ class TestSuccessors(Requirements):
         assert (again.key, again.generation, again.delivery) == ("first", 1, 1)
         assert again.token > claim.token
 
+    async def test_what_is_given_back_keeps_its_place_among_those_of_its_batch(self, subject: Subject) -> None:
+        """release: it keeps its place, among the tasks that became ready in the same moment too."""
+        keys = [f"key {number}" for number in range(8)]
+        await subject.backend.enqueue([subject.task(key) for key in keys])
+        first = await subject.claim(4)
+        assert [claim.key for claim in first] == keys[:4]
+        await subject.backend.ack([Ack.release(claim) for claim in reversed(first)])
+        assert [claim.key for claim in await subject.claim(8)] == keys
+
     async def test_release_of_a_redelivery_uncounts_one(self, subject: Subject) -> None:
         """A release does not count its delivery; those before stay counted."""
         _, second = await subject.taken_over()

@@ -171,7 +171,8 @@ begin
   update docket.task t set
     due = case when p_verdict in (6, 7) then p_due else r.due end,
     ready = case p_verdict when 9 then r.ready when 8 then greatest(r.due, p_now) else greatest(p_due, p_now) end,
-    seq = nextval('docket.seq'), generation = r.generation + (p_verdict <> 9)::int,
+    seq = case when p_verdict = 9 then r.seq else nextval('docket.seq') end,
+    generation = r.generation + (p_verdict <> 9)::int,
     delivery = case when p_verdict = 9 then r.delivery - 1 else 0 end,
     attempt = case when p_verdict in (6, 7) then p_attempt else r.attempt end, acked = r.token, state = 1,
     token = null, lease = null, takeover = null, started = null, worker = null, p_current = null, p_total = null,
