@@ -61,6 +61,8 @@ class ActiveRuns:
         self._runs: dict[int, Run] = {}
         self._ahead: dict[int, Run] = {}
         """Claimed, but not begun: they wait for a slot, a moment only."""
+        self._given_back: set[int] = set()
+        """Released, until the store has answered that: what is claimed before would pass them."""
         self._pace = Pace()
         self._patience: asyncio.TimerHandle | None = None
         self._context = copy_context()
@@ -82,7 +84,7 @@ class ActiveRuns:
 
     def room(self, *, ahead: bool) -> int:
         """How many more tasks to claim; with `ahead` also for slots that are about to be free."""
-        if self._suspect is not None:
+        if self._suspect is not None or self._given_back:
             return 0
         free = self._slots - self.busy
         if not ahead:
@@ -133,12 +135,16 @@ class ActiveRuns:
     def give_back_ahead(self) -> None:
         """Release what was claimed and has not begun."""
         for run in self._ahead.values():
-            self._acker.put(run, Ack.release(run.claim))
+            self._release(run)
         self._ahead.clear()
 
     def give_back(self, claim: Claim) -> None:
         """Release a claim that came too late to be run."""
-        self._acker.put(Run(self._docket, claim, 0.0), Ack.release(claim))
+        self._release(Run(self._docket, claim, 0.0))
+
+    def _release(self, run: Run) -> None:
+        self._given_back.add(run.claim.token)
+        self._acker.put(run, Ack.release(run.claim))
 
     def stop(self, token: int, why: Stop) -> None:
         """Stop the run with this token, if it is here."""
@@ -158,6 +164,7 @@ class ActiveRuns:
     def answered(self, run: Run) -> None:
         """The store has answered this run's verdict."""
         self._runs.pop(run.claim.token, None)
+        self._given_back.discard(run.claim.token)
         self._leases.drop(run)
         self._runner.answered(run)
         if self._suspect is not None and len(self._runs) == 1:

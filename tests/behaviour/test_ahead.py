@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from docket_core import Docket, ExecutionCancelled, ExecutionState, Worker
-from docket_core.backend.model import Claimed
+from docket_core.backend.model import Ack, Acked, Claimed, Verdict
 from docket_core.worker.pace import MOMENT, MOST, Pace
 from tests.support.workers import Signal, until, within, work_off, working
 
@@ -106,6 +108,24 @@ async def test_what_waits_too_long_is_given_back_and_counts_no_delivery(docket: 
             door.give()
     assert Counter(execution.worker for execution in found if execution is not None) == {"slow": 1, "quick": 5}
     assert not any(execution.redelivered for execution in found if execution is not None)
+
+
+@pytest.mark.usefixtures("optimistic")
+async def test_nothing_passes_what_is_being_given_back(docket: Docket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot is free before the store has answered that it took them back."""
+    ack = docket.backend.ack
+
+    async def slow(acks: Sequence[Ack]) -> Sequence[Acked]:
+        if all(item.verdict is Verdict.RELEASE for item in acks):
+            door.give()
+            with suppress(TimeoutError):
+                await until(lambda: len(begun) > 1, 0.2)
+        return await ack(acks)
+
+    monkeypatch.setattr(docket.backend, "ack", slow)
+    await fill(docket, 0, 12)
+    await work_off(docket, concurrency=1, redelivery_timeout=LONG)
+    assert begun == [f"long-{n}" for n in range(12)]
 
 
 @pytest.mark.usefixtures("optimistic")
