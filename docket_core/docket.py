@@ -17,7 +17,7 @@ from docket_core.backend.observed import ObservedBackend
 from docket_core.backend.protocol import Backend
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
-from docket_core.backend.url import parse_url
+from docket_core.backend.url import parse_url, redact
 from docket_core.backend.watch import AttentiveClock
 from docket_core.batching import Batcher
 from docket_core.codec import CloudpickleCodec, Codec
@@ -73,6 +73,8 @@ class Docket(Adder):
         codec: Codec | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if "://" in name:
+            raise ConfigurationError(f"{redact(name)!r} is no docket's name but a URL; write Docket(url=…)")
         check_label("docket name", name)
         self.name = name
         self._url = url or os.environ.get("DOCKET_URL") or DEFAULT_URL

@@ -17,16 +17,33 @@ Row: TypeAlias = Sequence[Any]
 
 _TRIES = 8
 _CONNECT_TIMEOUT = 10.0
+_LEAVING = 0.5
+"""Seconds that an opening which nobody wants any more may take."""
 
 
 async def connect(dsn: str, settings: Settings, application: str) -> Connection:
-    """A new connection."""
-    return await asyncpg.connect(
-        dsn,
-        timeout=min(_CONNECT_TIMEOUT, settings.timeout),
-        statement_cache_size=100 if settings.prepared else 0,
-        server_settings={"application_name": application},
+    """A new connection.
+
+    Who is cancelled meanwhile lets it be opened first, and closes it then: the driver leaves an exception that nobody
+    retrieves where its opening is cut short.
+    """
+    opening = asyncio.ensure_future(
+        asyncpg.connect(
+            dsn,
+            timeout=min(_CONNECT_TIMEOUT, settings.timeout),
+            statement_cache_size=100 if settings.prepared else 0,
+            server_settings={"application_name": application},
+        )
     )
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening], timeout=_LEAVING)
+        if not opening.done():
+            opening.cancel()
+        elif opening.exception() is None:
+            opening.result().terminate()
+        raise
 
 
 class Connections:

@@ -26,12 +26,27 @@ def to_micros(value: datetime | timedelta) -> Micros:
 
     Raises:
         ValueError: the datetime is naive; which instant it means is not known.
+        TypeError: it is neither.
     """
     if isinstance(value, timedelta):
         return value // _MICROSECOND
+    check_kind("a time", value, datetime)
     if value.utcoffset() is None:
         raise ValueError(f"{value!r} has no time zone; use an aware datetime, such as datetime.now(UTC)")
     return (value - _EPOCH) // _MICROSECOND
+
+
+_EXAMPLES = {timedelta: "timedelta(seconds=5)", datetime: "timedelta(seconds=5) or datetime.now(UTC)"}
+
+
+def check_kind(what: str, value: object, kind: type[datetime | timedelta] = timedelta) -> None:
+    """Refuse what is no time, such as a number.
+
+    Raises:
+        TypeError: it says what to give.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{what} is given as {_EXAMPLES[kind]}, not as {value!r}")
 
 
 def from_micros(value: Micros) -> datetime:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from uncalled_for import Dependency
 
-from docket_core.backend.clock import to_micros
+from docket_core.backend.clock import check_kind, to_micros
 from docket_core.backend.model import Claim, Gate, PermitRequest
 from docket_core.dependencies.base import current_execution
 from docket_core.errors import ConfigurationError
@@ -111,7 +111,9 @@ def positive(what: str, length: timedelta) -> int:
 
     Raises:
         ValueError: it is not positive.
+        TypeError: it is no timedelta.
     """
+    check_kind(what, length)
     if length <= timedelta(0):
         raise ValueError(f"{what} is positive, not {length}")
     return to_micros(length)

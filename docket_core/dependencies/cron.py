@@ -24,6 +24,11 @@ _WORDS = {
 }
 
 
+def _check_zone(zone: object) -> None:
+    if not isinstance(zone, tzinfo):
+        raise TypeError(f"`tz` is given as a time zone, such as ZoneInfo('Europe/Paris'), not as {zone!r}")
+
+
 class Cron(Perpetual):
     """Runs a task at the times that a cron expression names: `Cron("0 9 * * MON-FRI", tz=ZoneInfo("Europe/Paris"))`.
 
@@ -38,10 +43,12 @@ class Cron(Perpetual):
 
     Raises:
         ValueError: the expression cannot be read, or never comes true.
+        TypeError: `tz` is no time zone.
     """
 
     def __init__(self, expression: str, automatic: bool = True, tz: tzinfo = UTC) -> None:
         super().__init__(automatic=automatic)
+        _check_zone(tz)
         self.expression = expression
         self.tz = tz
         self._fields = _WORDS.get(expression.lower(), expression)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from docket_core.backend.clock import to_micros
+from docket_core.backend.clock import check_kind, to_micros
 from docket_core.dependencies.base import CompletionHandler, TaskOutcome
 from docket_core.errors import CodecError, PayloadTooLarge
 from docket_core.execution import Execution
@@ -26,6 +26,7 @@ class Perpetual(CompletionHandler["Perpetual"]):
     """
 
     def __init__(self, every: timedelta = timedelta(0), automatic: bool = False) -> None:
+        check_kind("`every`", every)
         if every < timedelta(0):
             raise ValueError(f"`every` is not negative, as {every} is")
         self.every = every

@@ -4,7 +4,7 @@ import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from docket_core.backend.clock import to_micros
+from docket_core.backend.clock import check_kind, to_micros
 from docket_core.dependencies.base import FailureHandler, TaskOutcome, current_execution
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Retry(FailureHandler["Retry"]):
     ) -> None:
         if attempts is not None and attempts < 1:
             raise ValueError(f"a task is tried at least once, not {attempts} times; None is without end")
+        check_kind("a delay", delay)
         if delay < timedelta(0) or not 0 <= jitter <= 1:
             raise ValueError(f"a delay is not negative and a jitter lies between 0 and 1, not {delay} and {jitter}")
         self.attempts = attempts

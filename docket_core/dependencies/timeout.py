@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from docket_core.backend.clock import Handle, Micros, from_micros, to_micros
+from docket_core.backend.clock import Handle, Micros, check_kind, from_micros, to_micros
 from docket_core.dependencies.base import Runtime, current_docket
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Timeout(Runtime["Timeout"]):
     """
 
     def __init__(self, base: timedelta) -> None:
+        check_kind("a timeout", base)
         if base <= timedelta(0):
             raise ValueError(f"a timeout is positive, not {base}")
         self.base = base

@@ -8,7 +8,7 @@ import pytest
 
 from docket_core import Disposition, Docket, ExecutionState
 from docket_core.backend.clock import ManualClock, to_micros
-from docket_core.errors import InvalidInput, InvalidKey
+from docket_core.errors import ConfigurationError, InvalidInput, InvalidKey
 from tests.support.workers import until, within, work_off, working
 
 TAKEN = [
@@ -204,3 +204,16 @@ async def test_case_11_a_worker_whose_clock_is_an_hour_off_starts_nothing_early(
                 assert execution.state is ExecutionState.SCHEDULED
                 store_clock.advance(timedelta(minutes=30))
                 await until(lambda: echoes[-1:] == ["on time"])
+
+
+async def test_a_number_is_no_time_and_nothing_was_written(docket: Docket) -> None:
+    for wrong in (5, "tomorrow"):
+        with pytest.raises(TypeError, match="a time is given as"):
+            await docket.add(echo, when=wrong, key="k")("text")  # type: ignore[call-overload, arg-type, unused-ignore]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert await docket.get_execution("k") is None
+
+
+def test_a_url_in_the_place_of_a_name_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigurationError, match=r"write Docket\(url=") as refused:
+        Docket("postgresql://me:secret@localhost/shop")
+    assert "secret" not in str(refused.value)

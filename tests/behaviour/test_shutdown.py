@@ -64,6 +64,17 @@ async def test_case_27_told_to_stop_a_worker_ends_what_runs_and_takes_nothing_ne
     assert (waiting.state, runs) == (ExecutionState.QUEUED, [])
 
 
+async def test_case_28_opened_for_a_moment_it_leaves_no_exception_behind(docket_url: str) -> None:
+    """Its listening connection is still being opened when it is closed."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    for number in range(40):
+        async with Docket("short", docket_url) as docket:
+            await docket.strike(f"function {number}")
+        gc.collect()
+    assert told == []
+
+
 async def test_case_27_told_twice_it_leaves_at_once_and_uses_up_no_attempt(docket: Docket) -> None:
     begun = Signal()
     seen: list[tuple[int, bool]] = []

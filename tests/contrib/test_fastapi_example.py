@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
@@ -68,7 +69,9 @@ def test_an_unknown_job_is_not_found(client: httpx.Client) -> None:
 def test_it_is_live_and_ready(client: httpx.Client) -> None:
     with client:
         assert client.get("/live").json() == {"status": "live"}
-        answer = client.get("/ready")
+        patient = time.monotonic() + PATIENCE
+        while (answer := client.get("/ready")).status_code == 503 and time.monotonic() < patient:
+            assert answer.json() == {"status": "not ready"}  # its worker has not come to its first claim yet
         assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 

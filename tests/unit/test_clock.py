@@ -1,14 +1,17 @@
 """Time on the seam: exact whole microseconds, and a clock that tests move by hand."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docket_core import Cooldown, Cron, Debounce, Perpetual, RateLimit, Retry, Timeout
 from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, ManualClock, from_micros, to_micros
 
 YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
@@ -167,3 +170,22 @@ async def test_a_call_for_the_past_runs_at_the_loops_next_turn() -> None:
     assert not called.is_set()
     await called.wait()
     assert clock.now() == 100
+
+
+NO_LENGTHS: list[tuple[Callable[[Any], object], object, str]] = [
+    (Timeout, 5, r"a timeout is given as timedelta\(seconds=5\), not as 5"),
+    (lambda length: RateLimit(2, per=length), 3, "the window of a rate limit is given as"),
+    (Cooldown, 3, "the window of a cooldown is given as"),
+    (Debounce, 3, "the time to settle is given as"),
+    (lambda length: Retry(delay=length), 3.5, "a delay is given as"),
+    (lambda length: Perpetual(every=length), "5s", "`every` is given as"),
+    (lambda zone: Cron("@daily", tz=zone), "Europe/Paris", r"`tz` is given as a time zone, such as ZoneInfo"),
+    (to_micros, 5, r"a time is given as timedelta\(seconds=5\) or datetime.now\(UTC\), not as 5"),
+    (to_micros, "tomorrow", "a time is given as"),
+]
+
+
+@pytest.mark.parametrize(("take", "value", "message"), NO_LENGTHS)
+def test_what_is_no_time_is_refused_by_name(take: Callable[[Any], object], value: object, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        take(value)
