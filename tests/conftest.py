@@ -1,10 +1,12 @@
 """What every test stands on."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.seen import import_everything, nobody_looks
 
 pytest_plugins = [
     "tests.support.budget",
@@ -18,10 +20,18 @@ settings.register_profile("docket", deadline=None, suppress_health_check=[Health
 settings.load_profile("docket")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Our modules are imported first, while coverage looks; then tests are collected in half the time."""
+    if sys.gettrace() is None:
+        return (yield)
+    import_everything()
+    with nobody_looks():
+        return (yield)
+
+
 @pytest.fixture
 def untraced() -> Iterator[None]:
     """Coverage does not look, for lines that it sees elsewhere: it doubles the time of a test, and more in loops."""
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(tracer)
+    with nobody_looks():
+        yield

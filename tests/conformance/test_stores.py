@@ -26,7 +26,8 @@ def backend_url(store: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def traced(store: Store, request: pytest.FixtureRequest) -> None:
     """The same lines on another server, or again and again: once is enough for coverage to see them."""
-    if store.name in {"postgres-18", "redis-sentinel"} or request.node.name.startswith("test_random_histories"):
+    again = request.node.name.startswith(("test_random_histories", "test_transition"))
+    if again or store.name in {"postgres-18", "redis-sentinel"}:
         request.getfixturevalue("untraced")
 
 

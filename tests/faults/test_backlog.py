@@ -9,6 +9,7 @@ from tests.support.backlog import KINDS, Kind, drain
 TASKS = 10_000
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 async def test_a_backlog_drains_with_a_lost_worker_and_a_restart_of_the_server(kind: Kind, tmp_path: Path) -> None:
     """The short form of `python -m tests.faults backlog`."""

@@ -14,6 +14,7 @@ TRIES = 3
 """Others compute on this machine too. What the server does to its clients it does each time."""
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 async def test_many_tasks_due_at_one_instant_stall_no_other_client(kind: Kind) -> None:
     """The short form of `python -m tests.faults burst`."""

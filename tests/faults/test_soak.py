@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.soak import soak
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_case_05_none_of_5000_tasks_is_lost_while_8_workers_are_killed_at_random(
     shared_url: str, tmp_path: Path
 ) -> None:

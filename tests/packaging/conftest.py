@@ -61,5 +61,5 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Install
     made = Installed(folder)
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", made.python)
-    run(*pip, "install", built.wheel, cwd=folder)
+    run(*pip, "install", "--no-compile", built.wheel, cwd=folder)
     return made

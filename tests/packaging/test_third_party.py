@@ -73,7 +73,16 @@ def wheel_of(source: Path, folder: Path) -> Path:
 
 
 def pip(python: Path, *arguments: str | Path) -> None:
-    command = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install")
+    command = (
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--python",
+        python,
+        "install",
+        "--no-compile",
+    )
     run(*command, *arguments, cwd=python.parent)
 
 

@@ -4,11 +4,11 @@ import unicodedata
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from docket_core.backend import kit
 from docket_core.backend.model import Ack, Claim, Gate, PermitRequest, Task
 from docket_core.errors import DocketError, InvalidKey, PayloadTooLarge
+from tests.support.texts import texts
 
 CLAIM = Claim("k", 1, 2, "f", b"", b"", "r", 0, 1, 1, 0, 0)
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
@@ -60,7 +60,7 @@ def test_labels_that_are_refused(text: str, words: str) -> None:
     str(caught.value).encode()  # fit for any log
 
 
-@given(st.text(st.characters(), max_size=300))
+@given(texts(max_size=300, surrogates=True))
 def test_a_label_is_taken_exactly_within_its_bounds(text: str) -> None:
     fine = (
         0 < len(text.encode(errors="surrogatepass")) <= 512

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("untraced")  # it reads the tree, and runs none of our lines
+
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TOP_LEVEL = ("docket_core", "backends", "contrib", "tests", "benchmarks")

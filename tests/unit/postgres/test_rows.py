@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from docket_postgres.errors import translate
 from docket_postgres.rows import count, length, moment, name, storable, text, waves
+from tests.support.texts import texts
 
 
 @settings(max_examples=40)
-@given(st.text())
+@given(texts())
 def test_text_is_made_safe_and_safe_text_is_left_alone(value: str) -> None:
     made = text(value)
     assert made is not None
@@ -18,7 +19,7 @@ def test_text_is_made_safe_and_safe_text_is_left_alone(value: str) -> None:
 
 
 @settings(max_examples=40)
-@given(st.text(min_size=1), st.text(min_size=1))
+@given(texts(min_size=1), texts(min_size=1))
 def test_long_names_stay_distinct_and_fit_an_index(one: str, other: str) -> None:
     pair = (name(one * 300), name(other * 300))
     assert all(len(made.encode()) < 700 for made in pair)
