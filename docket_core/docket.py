@@ -192,7 +192,10 @@ class Docket(Adder):
         try:
             collection = getattr(importlib.import_module(module_name), attribute)
         except ModuleNotFoundError as error:
-            raise ConfigurationError(f"there is no module for {path!r}: {error}") from error
+            if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+                form = "package.module:attribute" + (", without .py" if module_name.endswith(".py") else "")
+                raise ConfigurationError(f"there is no module {error.name!r} here; write {form}") from error
+            raise ConfigurationError(f"{module_name} cannot be imported for {path!r}: {error}") from error
         except AttributeError as error:
             raise ConfigurationError(f"{module_name} has no attribute {attribute!r}") from error
         if callable(collection):

@@ -12,6 +12,8 @@ from docket_core.backend.kit import check_label
 from docket_core.errors import ConfigurationError
 
 AnyFunction = Callable[..., Any]
+_MAKERS = ("docket_core.dependencies.", "uncalled_for.")
+"""Where the functions are defined that make a dependency: `Progress`, `Depends` and the like."""
 
 
 @runtime_checkable
@@ -53,6 +55,8 @@ class TaskFunction:
             and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
             and p.name not in self.dependencies
         )
+        for declaring in parameters:
+            _check_called(name, declaring)
         for parameter, declared in [(None, self.dependencies.values()), *self.annotated.items()]:
             for dependency in declared:
                 if isinstance(dependency, Particular):
@@ -114,6 +118,24 @@ class TaskFunction:
     def call_repr(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
         """The call as text in which only arguments annotated with `Logged` are shown."""
         return format_call(self.name, self.signature, self.logged, args, kwargs)
+
+
+def _check_called(task: str, parameter: inspect.Parameter) -> None:
+    """Refuse a dependency that was named but not made."""
+    if not _is_maker(parameter.default):
+        return
+    made = parameter.default.__name__
+    raise ConfigurationError(
+        f"the parameter {parameter.name} of {task} has {made} itself as its default; call it: "
+        f"{parameter.name} = {made}(…)"
+    )
+
+
+def _is_maker(value: object) -> bool:
+    """Whether it makes a dependency when it is called."""
+    if inspect.isfunction(value):
+        return value.__module__.startswith(_MAKERS)
+    return isinstance(value, type) and issubclass(value, Dependency)
 
 
 class FunctionTable:

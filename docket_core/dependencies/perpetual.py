@@ -1,11 +1,12 @@
 """Tasks that go on: the end of one run and the birth of the next are one step."""
 
+import inspect
 from datetime import datetime, timedelta
 from typing import Any
 
 from docket_core.backend.clock import check_kind, to_micros
 from docket_core.dependencies.base import CompletionHandler, TaskOutcome
-from docket_core.errors import CodecError, PayloadTooLarge
+from docket_core.errors import CodecError, ConfigurationError, PayloadTooLarge
 from docket_core.execution import Execution
 from docket_core.logs import get_logger
 
@@ -34,6 +35,20 @@ class Perpetual(CompletionHandler["Perpetual"]):
         self._arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._cancelled = False
         self._due: datetime | timedelta | None = None
+
+    def check_declared(self, name: str, signature: inspect.Signature, parameter: str | None) -> None:
+        """Refuse an automatic task that cannot be called without arguments.
+
+        Raises:
+            ConfigurationError: it names what is missing.
+        """
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        needed = [p.name for p in signature.parameters.values() if p.default is p.empty and p.kind not in kinds]
+        if self.automatic and parameter is None and needed:
+            raise ConfigurationError(
+                f"{name} is put on the docket by workers, which give it no arguments, but needs {', '.join(needed)}: "
+                f"give it a default, or write {type(self).__name__}(…, automatic=False) and add it yourself"
+            )
 
     def initial_due(self, now: datetime) -> datetime | None:
         """When the first run of an automatic task is due, seen from `now`; None is at once."""

@@ -13,8 +13,9 @@ from typing import Any, TypedDict
 from uncalled_for import Dependency
 
 from docket_core.docket import Docket
-from docket_core.errors import ConfigurationError
+from docket_core.errors import BackendError, ConfigurationError
 from docket_core.functions import AnyFunction
+from docket_core.tasks import standard_tasks
 from docket_core.worker.health import health_server
 from docket_core.worker.metrics import serve_metrics
 from docket_core.worker.worker import Worker
@@ -84,12 +85,27 @@ async def run_worker(
             await stack.enter_async_context(worker.docket)
             if opened is not None:
                 opened(worker.docket)
+            if worker.knows_only({task.__name__ for task in standard_tasks}):
+                logger.warning("worker %s knows no functions of yours: name them with --tasks module:list", worker.name)
             await stack.enter_async_context(worker)
-            await (worker.run_until_finished() if until_finished else worker.run_forever())
+            if not until_finished:
+                await worker.run_forever()
+                return
+            await worker.run_until_finished()
+            await _tell_what_is_left(worker)
 
     ending = await until_signalled(body())
     logger.info("worker %s has ended: %s", worker.name, ending.value)
     return ending
+
+
+async def _tell_what_is_left(worker: Worker) -> None:
+    """A worker has finished where others have not: it does not know their functions."""
+    with suppress(BackendError):
+        for counts in await worker.docket.backend.counts():
+            waiting = counts.queued + counts.scheduled + counts.parked
+            if waiting and not worker.knows(counts.function):
+                logger.warning("left for a worker that knows %s: %d tasks", counts.function, waiting)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from datetime import timedelta
@@ -255,6 +255,14 @@ class Worker:
         """The functions to claim; None is all, for a fallback."""
         return None if self.fallback is not None else self.docket.functions.names
 
+    def knows(self, function: str) -> bool:
+        """Whether it runs tasks of this name."""
+        return self.fallback is not None or function in self.docket.functions.names
+
+    def knows_only(self, functions: Collection[str]) -> bool:
+        """Whether it runs tasks of these names and of no others."""
+        return self.fallback is None and self.docket.functions.names <= set(functions)
+
     def room(self) -> int:
         """How many more tasks this worker can take now."""
         acker = self._acker
@@ -338,7 +346,8 @@ class Worker:
         stack.push_async_callback(services.close)
         leases.start()
         services.start()
-        logger.info("worker %s starts on %r, %d tasks at a time", self.name, self.docket, self.concurrency)
+        known = "whatever there is" if self.fallback is not None else ", ".join(sorted(self.docket.tasks))
+        logger.info("worker %s starts on %r, %d tasks at a time: %s", self.name, self.docket, self.concurrency, known)
         return active
 
     async def _ready(self) -> None:

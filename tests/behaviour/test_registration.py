@@ -1,8 +1,13 @@
 """Making functions known to a docket."""
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from docket_core import Docket, Perpetual, Retry
+from docket_core import Cron, CurrentDocket, Dependency, Depends, Docket, Perpetual, Progress, Retry
 from docket_core.errors import ConfigurationError, InvalidKey
 from docket_core.tasks import standard_tasks
 from tests.support.workers import work_off
@@ -159,6 +164,59 @@ async def test_a_call_that_does_not_fit_is_refused_before_anything_is_written(do
     with pytest.raises(TypeError):
         docket.call(greet)("ann", "bob")
     assert (await docket.snapshot()).total_tasks == 0
+
+
+def test_an_automatic_task_that_needs_arguments_is_refused() -> None:
+    async def poll(place: str, perpetual: Perpetual = Perpetual(automatic=True)) -> None: ...
+
+    async def report(*places: str, day: str, cron: Cron = Cron("@daily")) -> None: ...
+
+    async def by_hand(place: str, cron: Cron = Cron("@daily", automatic=False)) -> None: ...
+
+    async def plain(place: str = "here", cron: Cron = Cron("@daily"), **more: str) -> None: ...
+
+    docket = Docket("refusing", "memory://refusing")
+    with pytest.raises(ConfigurationError, match=r"poll is put on the docket by workers.*needs place: .*Perpetual\(…"):
+        docket.register(poll)
+    with pytest.raises(ConfigurationError, match=r"report is put .*needs day: .*Cron\(…, automatic=False\)"):
+        docket.register(report)
+    docket.register(by_hand)
+    docket.register(plain)
+    assert set(docket.tasks) >= {"by_hand", "plain"}
+    assert not {"poll", "report"} & set(docket.tasks)
+
+
+def test_a_dependency_that_is_named_and_not_made_is_refused() -> None:
+    class Mine(Dependency[int]):
+        async def __aenter__(self) -> int:
+            return 1
+
+    def declares(default: Any) -> Callable[..., None]:
+        def job(given: Any = default) -> None: ...
+
+        return job
+
+    for default in (Cron, Retry, Mine, Progress, CurrentDocket, Depends):
+        with pytest.raises(ConfigurationError, match=rf"given of job .* call it: given = {default.__name__}\(…\)"):
+            Docket("refusing", "memory://refusing").register(declares(default))
+    for fine in (int, greet, Mine(), Progress(), None):
+        Docket("taking", "memory://taking").register(declares(fine))
+
+
+def test_a_module_that_is_not_there_and_one_that_cannot_be_imported_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "halfway.py").write_text("import not_installed_at_all\n")
+    (tmp_path / "whole.py").write_text("tasks = []\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    docket = Docket("refusing", "memory://refusing")
+    for path, message in (
+        ("nowhere:tasks", "there is no module 'nowhere' here; write package.module:attribute$"),
+        ("whole.py:tasks", "there is no module 'whole.py' here; write package.module:attribute, without .py$"),
+        ("halfway:tasks", "halfway cannot be imported for 'halfway:tasks': No module named 'not_installed_at_all'"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            docket.register_collection(path)
 
 
 async def test_a_docket_is_open_once(docket: Docket) -> None:

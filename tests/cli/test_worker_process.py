@@ -90,8 +90,20 @@ def test_until_finished_runs_what_there_is_and_ends(url: str, tmp_path: Path) ->
     assert said.code == 0
     assert f"kept at {url}" in said.err, "the log tells where the file is"
     assert "nothing left to do" in said.err
+    assert "10 tasks at a time: fail, gate, sleep, trace" in said.err
+    assert "left for" not in said.err
+    assert "functions of yours" not in said.err
     assert "\x1b[" not in said.err
     assert asyncio.run(state(url, "g"))[0] is ExecutionState.COMPLETED
+
+
+def test_a_worker_that_knows_none_of_what_waits_says_so(url: str, tmp_path: Path) -> None:
+    asyncio.run(add(url, "gate", "g", "nowhere"))
+    said = run("worker", "--until-finished", "--url", url, cwd=tmp_path)
+    assert said.code == 0
+    assert "knows no functions of yours: name them with --tasks" in said.err
+    assert "left for a worker that knows gate: 1 tasks" in said.err
+    assert asyncio.run(state(url, "g"))[0] is ExecutionState.QUEUED
 
 
 def test_options_are_read_from_variables(tmp_path: Path, url: str) -> None:
