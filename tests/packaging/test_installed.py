@@ -33,7 +33,7 @@ print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
 
 MODULES = """
 import json, sys
-import docket_core
+from docket_core import *
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
@@ -45,14 +45,15 @@ def seconds(source):
     os.waitpid(os.posix_spawn(sys.executable, [sys.executable, "-I", "-c", source], os.environ), 0)
     return time.perf_counter() - began
 
-sources = ["pass", "import asyncio", "import docket_core"]
+names = "from docket_core import Cron, Docket, Retry, Worker"
+sources = ["pass", "import asyncio", "import docket_core", names]
 best = dict.fromkeys(sources, float("inf"))
 for _ in range(20):
     best = {source: min(known, seconds(source)) for source, known in best.items()}
     bare = best["pass"]
-    if best["import docket_core"] - bare < 0.12:
+    if best[names] - bare < 0.14:
         break
-print(best["import asyncio"] - bare, best["import docket_core"] - bare)
+print(*(best[source] - bare for source in sources[1:]))
 """
 """How much longer than a bare Python these take, the best of up to twenty times: a loaded machine only ever adds."""
 
@@ -93,10 +94,11 @@ def test_it_runs_a_task_and_loads_no_driver_of_another_store(installed: Installe
 
 
 def test_importing_it_takes_no_time_that_one_would_notice(installed: Installed) -> None:
-    """On a machine so loaded that even the best time is no measure, what asyncio alone takes is the yardstick: we take
-    four times that, and the command line or SQLAlchemy would make it eight."""
-    asyncio, ours = map(float, installed.script(STARTS).split())
-    assert ours < max(0.150, 6 * asyncio)
+    """On a machine so loaded that even the best time is no measure, what asyncio alone takes is the yardstick: with all
+    that an application uses we take three times that, and the command line or SQLAlchemy would make it eight."""
+    asyncio, package, names = map(float, installed.script(STARTS).split())
+    assert package < 0.150
+    assert names < max(0.150, 6 * asyncio)
 
 
 def test_importing_it_loads_neither_a_store_nor_the_command_line(installed: Installed) -> None:

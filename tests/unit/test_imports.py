@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import docket_core
+
 DRIVERS = ["redis", "hiredis", "asyncpg", "aiosqlite", "sqlalchemy"]
 LATER = ["typer", "rich", "pydantic", "sqlite3", "importlib.metadata", "email", "opentelemetry.propagate"]
 """What is there, takes long to import, and is needed by some who use docket_core only."""
@@ -40,7 +42,18 @@ def test_a_module_is_there_to_be_imported(module: str) -> None:
 
 
 def test_importing_docket_core_imports_no_driver_and_nothing_that_is_slow_and_seldom_needed() -> None:
-    assert imported("import docket_core", [*DRIVERS, *LATER]) == []
+    assert imported("from docket_core import *", [*DRIVERS, *LATER]) == []
+
+
+def test_each_name_is_there_and_loads_what_it_needs_only() -> None:
+    assert sorted(name for name in dir(docket_core) if name in docket_core.__all__) == sorted(docket_core.__all__)
+    assert all(getattr(docket_core, name) is not None for name in docket_core.__all__)
+    with pytest.raises(AttributeError, match="'docket_core' has no attribute 'Dockett'"):
+        docket_core.Dockett  # noqa: B018  # pyright: ignore
+    framework = ["docket_core.docket", "docket_core.worker"]
+    assert imported("import docket_core.backend", framework) == []
+    assert imported("from docket_core import Docket", framework) == ["docket_core.docket"]
+    assert imported("from docket_core import *", framework) == framework
 
 
 def test_only_who_makes_the_tables_of_a_sqlite_file_waits_for_sqlalchemy(
