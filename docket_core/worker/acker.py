@@ -13,7 +13,7 @@ from docket_core.worker.run import Run
 
 logger = get_logger("docket_core.worker")
 
-BATCH = 200
+BATCH = 100
 """The most verdicts in one call."""
 
 

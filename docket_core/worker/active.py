@@ -61,6 +61,8 @@ class ActiveRuns:
         self._runs: dict[int, Run] = {}
         self._ahead: dict[int, Run] = {}
         """Claimed, but not begun: they wait for a slot, a moment only."""
+        self._taken: list[tuple[Run, bool]] = []
+        """Theirs is a slot, but they begin a turn of the loop later: the next claim is on its way to the store then."""
         self._given_back: set[int] = set()
         """Released, until the store has answered that: what is claimed before would pass them."""
         self._pace = Pace()
@@ -98,14 +100,24 @@ class ActiveRuns:
         """Run a claim: now, or as soon as a slot is free."""
         run = Run(self._docket, claim, confirmed_until)
         if self.busy < self._slots:
-            self._begin(run)
+            if not self._taken:
+                asyncio.get_running_loop().call_soon(self._begin_taken)
+            self._seat(run)
             return
         self._ahead[claim.token] = run
         if self._patience is None:
             self._watch()
 
-    def _begin(self, run: Run) -> None:
-        """Start a run; a suspect waits until it is alone, and a second one is given back."""
+    def _begin_taken(self) -> None:
+        for run, suspect in self._taken:
+            self._begin(run, suspect)
+        self._taken.clear()
+
+    def _begin(self, run: Run, suspect: bool) -> None:
+        run.task = asyncio.get_running_loop().create_task(self._run(run, suspect), context=self._context.copy())
+
+    def _seat(self, run: Run) -> None:
+        """Give a run its slot; a suspect waits until it is alone, and a second one is given back."""
         claim = run.claim
         suspect = claim.delivery > self._trusted
         if suspect and self._suspect is not None:
@@ -116,7 +128,7 @@ class ActiveRuns:
         self._leases.hold(run)
         if suspect:
             self._suspect = run
-        run.task = asyncio.get_running_loop().create_task(self._run(run, suspect), context=self._context.copy())
+        self._taken.append((run, suspect))
 
     def _watch(self) -> None:
         """Give back what waits longer than is good: the tasks that run are longer than those before."""
@@ -172,6 +184,7 @@ class ActiveRuns:
 
     async def settled(self) -> None:
         """Return once everything has ended and been answered."""
+        self._begin_taken()
         while tasks := [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]:
             await asyncio.wait(tasks)
         for run in [run for run in self._runs.values() if not run.begun]:
@@ -231,7 +244,8 @@ class ActiveRuns:
             if self._suspect is not None or run.confirmed_until <= time.monotonic():
                 self.give_back(run.claim)  # nothing starts beside a suspect, nor under a lease that may be over
             else:
-                self._begin(run)
+                self._seat(run)
+        self._begin_taken()
 
 
 def _given_up(run: Run) -> Ack:

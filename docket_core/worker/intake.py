@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 logger = get_logger("docket_core.worker")
 
+BATCH = 100
+"""The most tasks in one call: a store with one thread answers nobody else meanwhile."""
 LATE = 0.25
 """How long the end of a worker waits for a claim that is under way, in seconds."""
 
@@ -80,7 +82,7 @@ class Intake:
     async def _run(self) -> None:
         failures = 0
         while not self.stopping:
-            room = self._worker.room()
+            room = min(self._worker.room(), BATCH)
             if room <= 0:
                 self._full = self._worker.is_full()
                 await self._until_nudged()

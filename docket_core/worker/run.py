@@ -79,10 +79,10 @@ class Run:
 
     def stop(self, why: Stop) -> None:
         """Cancel the body, once; one that has not begun does not begin."""
-        if self.stopped is None and self.task is not None and not self.task.done():
+        if self.stopped is None and (self.task is None or not self.task.done()):
             self.stopped = why
             self.superseded = self.superseded or why is Stop.LOST
-            if self.begun:
+            if self.task is not None and self.begun:
                 self.task.cancel()
 
     def record_successor(self, execution: "Execution") -> None:

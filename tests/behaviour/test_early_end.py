@@ -75,13 +75,16 @@ async def test_case_01_a_task_cancelled_before_its_first_step_is_given_back(dock
 
 
 async def test_case_01_a_loop_whose_tasks_are_all_cancelled_gives_back_what_has_not_begun(docket: Docket) -> None:
-    """As the end of `asyncio.run` does it, in the same turn of the loop as the claim."""
+    """As the end of `asyncio.run` does it, in the turn of the loop in which they get their tasks."""
     execution = await docket.add(give, key="k")(1)
 
     class Ended(Worker):
         def begin(self, claim: Claim, confirmed_until: float) -> None:
             before = asyncio.all_tasks()
             super().begin(claim, confirmed_until)
+            asyncio.get_running_loop().call_soon(self.cancel_but, before)
+
+        def cancel_but(self, before: set[asyncio.Task[object]]) -> None:
             for task in (*(asyncio.all_tasks() - before), running):
                 task.cancel()
 

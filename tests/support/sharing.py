@@ -3,6 +3,7 @@
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
+from xdist.workermanage import WorkerController
 
 TOGETHER = {"packaging"}
 """Folders whose tests share what is costly to set up: one process runs them all."""
@@ -26,6 +27,14 @@ class ByShare(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Forgets the shares that are done: xdist goes through all of a process's shares after each test."""
+        share = share_of(self.registered_collections[node][item_index])
+        super().mark_test_complete(node, item_index, duration)
+        shares = self.assigned_work[node]
+        if all(shares[share].values()):
+            del shares[share]
 
 
 @pytest.hookimpl(optionalhook=True)  # where one process runs all there is nothing to share
