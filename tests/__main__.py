@@ -1,16 +1,16 @@
 """Everything that is checked, in one command: `python -m tests [--no-lint] [options and paths for pytest]`.
 
-Static checks first, two at a time and silent unless they fail; then pytest. Without options of its own pytest runs
-everything, in four processes, and measures branch coverage. Its summary is the last line; the exit code is 0 only if
-all went well.
+Pytest, and static checks: the quick ones before it, the others beside it; they are silent unless they fail. Without
+options of its own pytest runs everything, in four processes, and measures branch coverage. Its summary is the last
+line; the exit code is 0 only if all went well.
 """
 
 import os
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import pytest
@@ -25,47 +25,65 @@ class Check(NamedTuple):
     arguments: list[str]
 
 
-CHECKS = [  # the longest first: they run two at a time
-    Check("basedpyright", ["-m", "basedpyright", "--warnings"]),
-    Check("mypy", ["-m", "mypy"]),
+FIRST = [
     Check("lint-imports", ["-c", "from importlinter.cli import lint_imports_command as run; run()"]),
     Check("ruff check", ["-m", "ruff", "check", "."]),
     Check("ruff format", ["-m", "ruff", "format", "--check", "."]),
 ]
+BESIDE = [  # they take a minute each
+    Check("basedpyright", ["-m", "basedpyright", "--warnings"]),
+    Check("mypy", ["-m", "mypy"]),
+]
+LEAST = 19
+"""The lowest priority: what runs beside the tests takes what they leave."""
 
 
-class FailedChecks:
-    """Reminds at the end of pytest's output of what failed before it began."""
+class Checking:
+    """A check that has been started."""
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
+    def __init__(self, check: Check, priority: int | None = None) -> None:
+        self.name = check.name
+        self._output = TemporaryFile("w+", errors="replace")  # noqa: SIM115  # passed() closes it
+        self._process = subprocess.Popen(
+            [sys.executable, *check.arguments], cwd=ROOT, stdout=self._output, stderr=subprocess.STDOUT
+        )
+        if priority is not None and hasattr(os, "setpriority"):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, priority)
+
+    def passed(self, say: Callable[[str], None]) -> bool:
+        """Wait for it, and say how it went: a line on success, its whole output otherwise."""
+        with self._output:
+            code = self._process.wait()
+            say(f"{self.name:<14}{'FAILED' if code else 'ok'}")
+            if code:
+                self._output.seek(0)
+                say(self._output.read())
+        return not code
+
+
+class ChecksBeside:
+    """Says at the end of pytest's output what became of all checks."""
+
+    def __init__(self, failed: list[str], beside: list[Checking]) -> None:
+        self.failed = failed
+        self._beside = beside
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.names:
-            terminalreporter.section("static checks", red=True)
-            terminalreporter.line(f"failed, see the top: {', '.join(self.names)}", red=True)
-
-
-def passes(check: Check) -> bool:
-    """Run one check; a line on success, its whole output otherwise."""
-    begun = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, *check.arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    line = f"{check.name:<14}{'ok' if done.returncode == 0 else 'FAILED':<8}{time.monotonic() - begun:5.1f} s"
-    text = line if done.returncode == 0 else f"{line}\n{done.stdout.decode(errors='replace')}"
-    print(text, flush=True)
-    return done.returncode == 0
+        if not self.failed and not self._beside:
+            return
+        terminalreporter.section("static checks")
+        self.failed += [one.name for one in self._beside if not one.passed(terminalreporter.line)]
+        if self.failed:
+            terminalreporter.line(f"failed: {', '.join(self.failed)}", red=True)
 
 
 def main(arguments: list[str]) -> int:
-    failed: list[str] = []
-    if "--no-lint" not in arguments:
-        with ThreadPoolExecutor(2) as pool:
-            failed = [check.name for check, passed in zip(CHECKS, pool.map(passes, CHECKS), strict=True) if not passed]
+    first = [] if "--no-lint" in arguments else [Checking(check) for check in FIRST]
+    failed = [one.name for one in first if not one.passed(lambda text: print(text, flush=True))]
+    beside = [Checking(check, LEAST) for check in BESIDE] if first else []
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes are started by the hundred: let them compile once
     options = [argument for argument in arguments if argument != "--no-lint"]
-    code = pytest.main([f"--rootdir={ROOT}", *(options or EVERYTHING)], plugins=[FailedChecks(failed)])
+    code = pytest.main([f"--rootdir={ROOT}", *(options or EVERYTHING)], plugins=[ChecksBeside(failed, beside)])
     return int(code) or int(bool(failed))
 
 

@@ -48,14 +48,14 @@ def seconds(source):
 names = "from docket_core import Cron, Docket, Retry, Worker"
 sources = ["pass", "import asyncio", "import docket_core", names]
 best = dict.fromkeys(sources, float("inf"))
-for _ in range(20):
+for _ in range(8):
     best = {source: min(known, seconds(source)) for source, known in best.items()}
     bare = best["pass"]
     if best[names] - bare < 0.14:
         break
 print(*(best[source] - bare for source in sources[1:]))
 """
-"""How much longer than a bare Python these take, the best of up to twenty times: a loaded machine only ever adds."""
+"""How much longer than a bare Python these take, the best of up to eight times: a loaded machine only ever adds."""
 
 NAMES = """
 import json

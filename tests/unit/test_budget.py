@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.__main__ import CHECKS, ROOT, FailedChecks
+from tests.__main__ import BESIDE, FIRST, ROOT
 from tests.support.budget import BUDGETS, FAR_ABOVE, Budgets, folder_of
 
 BARE = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -57,19 +57,25 @@ def test_far_above_fails_the_run_and_the_summary_stays_last(tmp_path: Path) -> N
     assert "1 passed" in done.stdout.splitlines()[-1]
 
 
-def test_failed_checks_are_remembered_before_the_last_line(tmp_path: Path) -> None:
+def test_what_became_of_the_checks_is_said_before_the_last_line(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
     script = (
-        "import pytest; from tests.__main__ import FailedChecks; "
-        "pytest.main(['-c', '/dev/null', '-p', 'no:cacheprovider'], plugins=[FailedChecks(['mypy', 'ruff check'])])"
+        "import pytest; from tests.__main__ import LEAST, Check, Checking, ChecksBeside; "
+        "code = 'import os\\nwhile os.nice(0) < 19: pass\\nexit(\\'two errors\\')'; "
+        "failing = Check('mypy', ['-c', code]); "
+        "plugin = ChecksBeside(['ruff check'], [Checking(failing, LEAST), Checking(Check('quiet', ['-c', '']))]); "
+        "pytest.main(['-c', '/dev/null', '-p', 'no:cacheprovider'], plugins=[plugin]); "
+        "assert plugin.failed == ['ruff check', 'mypy']"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=BARE, capture_output=True, text=True, check=True
     )
-    assert "failed, see the top: mypy, ruff check" in done.stdout
-    assert "1 passed" in done.stdout.splitlines()[-1]
-    assert FailedChecks([]).names == []
+    lines = [line for line in done.stdout.splitlines() if line]
+    said = [" ".join(line.split()) for line in lines[-5:-1]]
+    assert said == ["mypy FAILED", "two errors", "quiet ok", "failed: ruff check, mypy"]
+    assert "1 passed" in lines[-1]
 
 
 def test_every_tool_that_checks_is_run() -> None:
-    assert {check.name for check in CHECKS} == {"ruff check", "ruff format", "mypy", "basedpyright", "lint-imports"}
+    names = {check.name for check in FIRST + BESIDE}
+    assert names == {"ruff check", "ruff format", "mypy", "basedpyright", "lint-imports"}
