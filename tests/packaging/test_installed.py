@@ -144,3 +144,8 @@ reveal_type(recovery_delay(1, None))
     done = subprocess.run(command, cwd=installed.folder, capture_output=True, text=True, check=False)
     assert 'Revealed type is "int"' in done.stdout.replace("builtins.int", "int"), done.stdout
     assert done.returncode == 0
+
+
+def test_what_needs_fastapi_says_how_to_install_it(installed: Installed) -> None:
+    script = "try:\n    import docket_fastapi\nexcept ModuleNotFoundError as error:\n    print(error)"
+    assert "pip install 'docket-core[fastapi]'" in installed.script(script)
