@@ -1,7 +1,7 @@
 """Everything that is checked, in one command: `python -m tests [--no-lint] [options and paths for pytest]`.
 
 Pytest, and static checks: the quick ones before it, the others beside it; they are silent unless they fail. Without
-options of its own pytest runs everything, in four processes, and measures branch coverage. Its summary is the last
+options of its own pytest runs everything, in five processes, and measures branch coverage. Its summary is the last
 line; the exit code is 0 only if all went well.
 """
 
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-EVERYTHING = ["--cov", "--cov-report=term", "--numprocesses=4"]
-"""Most tests wait more than they compute, so four processes serve two cores well."""
+EVERYTHING = ["--cov", "--cov-report=term", "--numprocesses=5"]
+"""Most tests wait more than they compute, so five processes serve two cores well."""
 
 
 class Check(NamedTuple):
