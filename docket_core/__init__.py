@@ -110,33 +110,6 @@ _PLACES = {
     "docket_core.agenda": ["Agenda"],
     "docket_core.annotations": ["Logged"],
     "docket_core.codec": ["CloudpickleCodec", "JsonCodec"],
-    "docket_core.dependencies": [
-        "AdmissionBlocked",
-        "CallArgument",
-        "CompletionHandler",
-        "ConcurrencyLimit",
-        "Cooldown",
-        "Cron",
-        "CurrentDocket",
-        "CurrentExecution",
-        "CurrentWorker",
-        "Debounce",
-        "Dependency",
-        "Depends",
-        "ExponentialRetry",
-        "FailureHandler",
-        "Perpetual",
-        "Progress",
-        "RateLimit",
-        "Retry",
-        "Runtime",
-        "Shared",
-        "TaskArgument",
-        "TaskKey",
-        "TaskLogger",
-        "TaskOutcome",
-        "Timeout",
-    ],
     "docket_core.docket": ["Docket"],
     "docket_core.errors": ["ExecutionCancelled", "ExecutionFailed", "ExecutionSuperseded", "ResultExpired"],
     "docket_core.execution": ["Disposition", "Execution", "ExecutionState"],
@@ -149,14 +122,16 @@ _PLACES = {
     "docket_core.worker": ["Worker"],
 }
 _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
+"""All other public names are dependencies."""
 
+if not TYPE_CHECKING:  # who checks types sees the imports above, and that there are no other names
 
-def __getattr__(name: str) -> object:
-    if name not in _PLACE_OF:
-        raise AttributeError(f"module 'docket_core' has no attribute {name!r}")
-    value: object = getattr(import_module(_PLACE_OF[name]), name)
-    globals()[name] = value  # asked for once
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'docket_core' has no attribute {name!r}")
+        value = getattr(import_module(_PLACE_OF.get(name, "docket_core.dependencies")), name)
+        globals()[name] = value  # asked for once
+        return value
 
 
 def __dir__() -> list[str]:

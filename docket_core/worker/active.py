@@ -61,7 +61,7 @@ class ActiveRuns:
         self._runs: dict[int, Run] = {}
         self._ahead: dict[int, Run] = {}
         """Claimed, but not begun: they wait for a slot, a moment only."""
-        self._taken: list[tuple[Run, bool]] = []
+        self._taken: list[Run] = []
         """Theirs is a slot, but they begin a turn of the loop later: the next claim is on its way to the store then."""
         self._given_back: set[int] = set()
         """Released, until the store has answered that: what is claimed before would pass them."""
@@ -109,12 +109,10 @@ class ActiveRuns:
             self._watch()
 
     def _begin_taken(self) -> None:
-        for run, suspect in self._taken:
-            self._begin(run, suspect)
+        loop = asyncio.get_running_loop()
+        for run in self._taken:
+            run.task = loop.create_task(self._run(run), context=self._context.copy())
         self._taken.clear()
-
-    def _begin(self, run: Run, suspect: bool) -> None:
-        run.task = asyncio.get_running_loop().create_task(self._run(run, suspect), context=self._context.copy())
 
     def _seat(self, run: Run) -> None:
         """Give a run its slot; a suspect waits until it is alone, and a second one is given back."""
@@ -128,7 +126,7 @@ class ActiveRuns:
         self._leases.hold(run)
         if suspect:
             self._suspect = run
-        self._taken.append((run, suspect))
+        self._taken.append(run)
 
     def _watch(self) -> None:
         """Give back what waits longer than is good: the tasks that run are longer than those before."""
@@ -192,11 +190,11 @@ class ActiveRuns:
             self._ended(run, _given_up(run))
         await self._acker.settled()
 
-    async def _run(self, run: Run, suspect: bool) -> None:
+    async def _run(self, run: Run) -> None:
         run.begun = True
         claim = run.claim
         try:
-            if suspect:
+            if run is self._suspect:
                 await self._until_alone(claim)
             task = self._known(claim) if run.stopped is None else None
             ack = _given_up(run) if task is None else await self._runner.run(run, task)

@@ -146,6 +146,14 @@ reveal_type(recovery_delay(1, None))
     assert done.returncode == 0
 
 
+def test_a_public_name_that_is_not_there_is_seen_by_who_checks_types(installed: Installed) -> None:
+    source = "from docket_core import Docket, Dockett"
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed.python), "-c", source]
+    done = subprocess.run(command, cwd=installed.folder, capture_output=True, text=True, check=False)
+    assert 'has no attribute "Dockett"' in done.stdout
+    assert "Found 1 error" in done.stdout
+
+
 def test_what_needs_fastapi_says_how_to_install_it(installed: Installed) -> None:
     script = "try:\n    import docket_fastapi\nexcept ModuleNotFoundError as error:\n    print(error)"
     assert "pip install 'docket-core[fastapi]'" in installed.script(script)
