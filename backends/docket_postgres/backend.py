@@ -33,7 +33,7 @@ from docket_core.backend.records import FunctionCounts, Page, Record, StrikeEven
 from docket_core.backend.states import State
 from docket_postgres import operations
 from docket_postgres.enqueuing import PostgresEnqueuer
-from docket_postgres.hints import Hints, News
+from docket_postgres.hints import Hints, News, Seen
 from docket_postgres.joining import joined
 from docket_postgres.settings import settings_of
 from docket_postgres.store import Store
@@ -148,8 +148,8 @@ class PostgresBackend:
         lease: Micros,
         max_deliveries: int | None = None,
     ) -> Claimed:
-        mark = self._news.mark
-        claiming = self._start(operations.claim(self._store, worker, functions, limit, lease, max_deliveries, mark))
+        seen = Seen(self._news.mark, self._clock.now())
+        claiming = self._start(operations.claim(self._store, worker, functions, limit, lease, max_deliveries, seen))
         try:
             claimed = await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -170,8 +170,8 @@ class PostgresBackend:
         if not self._is_waiting:
             self._is_waiting = True
             self._hints.add(self._settings.channel, self._news.heard)  # it rings when it is in force
-        mark = since if isinstance(since, int) else self._news.mark
-        await self._news.wait(functions, mark, until, self._clock, self._offset)
+        seen = since if isinstance(since, Seen) else Seen(self._news.mark, self._clock.now())
+        await self._news.wait(functions, seen, until, self._clock, self._offset)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
         return await self._finished(operations.renew(self._store, claims, lease)) if claims else []

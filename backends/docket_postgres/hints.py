@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 
@@ -112,6 +112,15 @@ class Hints:
             listener(payload)
 
 
+class Seen(NamedTuple):
+    """What a claim knew."""
+
+    mark: int
+    """How much had been heard."""
+    at: Micros
+    """When it was sent, by the clock: what becomes due later than two seconds after is not always told of."""
+
+
 class News:
     """Which functions have got something to claim, and who waits for it."""
 
@@ -151,15 +160,15 @@ class News:
         return False
 
     async def wait(
-        self, functions: AbstractSet[str] | None, since: int, until: Micros | None, clock: Clock, offset: Micros
+        self, functions: AbstractSet[str] | None, since: Seen, until: Micros | None, clock: Clock, offset: Micros
     ) -> None:
         """Sleep until there is news since `since`, or the store's time, `offset` ahead of the clock's, is `until`."""
-        if self.concerns(functions, until, since):
+        if self.concerns(functions, until, since.mark):
             return
         event = asyncio.Event()
         waiter = (event, None if functions is None else frozenset(functions), until)
         self._waiters.add(waiter)
         try:
-            await wait_for_event(event, clock, None if until is None else until - offset)
+            await wait_for_event(event, clock, None if until is None else until - offset, since.at)
         finally:
             self._waiters.discard(waiter)

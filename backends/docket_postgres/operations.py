@@ -12,6 +12,7 @@ from docket_core.backend.model import (
     Claim,
     Claimed,
     Ended,
+    Mark,
     Permit,
     PermitRequest,
     PermitStatus,
@@ -57,7 +58,7 @@ async def claim(
     limit: int,
     lease: Micros,
     max_deliveries: int | None,
-    mark: int,
+    mark: Mark,
 ) -> Claimed:
     """Take ready tasks under a lease."""
     rows = await store.fetch(

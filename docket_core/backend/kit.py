@@ -141,11 +141,18 @@ async def sleep(clock: Clock, length: Micros) -> None:
         handle.cancel()
 
 
-async def wait_for_event(event: asyncio.Event, clock: Clock, until: Micros | None) -> None:
-    """Sleep until `event` is set, until the clock shows `until`, or for `MAX_WAIT` (jitter shortens it)."""
+async def wait_for_event(
+    event: asyncio.Event, clock: Clock, until: Micros | None, looked: Micros | None = None
+) -> None:
+    """Sleep until `event` is set, until the clock shows `until`, or for `MAX_WAIT` (jitter shortens it).
+
+    Args:
+        event, clock, until: what ends it.
+        looked: when the store was last asked, by the clock; `MAX_WAIT` counts from then. None: from now.
+    """
     if event.is_set():
         return
-    handles = [in_background(clock, clock.now() + jittered(MAX_WAIT), event.set)]
+    handles = [in_background(clock, (clock.now() if looked is None else looked) + jittered(MAX_WAIT), event.set)]
     if until is not None:
         handles.append(clock.call_at(until, event.set))
     try:

@@ -123,6 +123,15 @@ class TestWait(Requirements):
         await within(subject.backend.wait(WORK, claimed.mark, None))
         await subject.take("key")
 
+    async def test_counts_from_the_claim(self, subject: Subject) -> None:
+        """Those two seconds count from the mark: what came due before a wait began is not slept over."""
+        (await begin(subject)).cancel()  # whatever rings is in force
+        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
+        await subject.later("key", delay=4 * SECOND)
+        await subject.advance(4 * SECOND)
+        await within(subject.backend.wait(WORK, claimed.mark, claimed.next_at))
+        await subject.take("key")
+
     @needs_push
     async def test_ends_at_a_push(self, subject: Subject) -> None:
         """Ends when something for these functions was pushed: by an add, a replace, a retry or a release."""
