@@ -148,11 +148,13 @@ async def wait_for_event(
 
     Args:
         event, clock, until: what ends it.
-        looked: when the store was last asked, by the clock; `MAX_WAIT` counts from then. None: from now.
+        looked: when the store was last asked, by the clock; `MAX_WAIT` counts from then. None: from now. One that lies
+            ahead, as after the clock was set back, is taken as now.
     """
     if event.is_set():
         return
-    handles = [in_background(clock, (clock.now() if looked is None else looked) + jittered(MAX_WAIT), event.set)]
+    now = clock.now()
+    handles = [in_background(clock, min(now, now if looked is None else looked) + jittered(MAX_WAIT), event.set)]
     if until is not None:
         handles.append(clock.call_at(until, event.set))
     try:

@@ -146,10 +146,10 @@ class Backend(Enqueuer, Protocol):
     async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
         """Sleep until there may be something to claim.
 
-        Ends when something for these functions was pushed after `since` was made, at `until` (store time), or two
-        seconds after `since` was made, whichever is first. Pushed is what became pending, or will be due, a parked
-        task's permit that was freed, and what a hold held up. A hint: it may end early. It may be cancelled at any
-        time.
+        Ends when something for these functions was pushed after `since` was made, at `until` (store time), or after
+        two seconds, whichever is first. Pushed is what became pending, or will be due, a parked task's permit that was
+        freed, and what a hold held up; where some of it is not pushed, the two seconds count from `since`. A hint: it
+        may end early. It may be cancelled at any time.
         """
         ...
 

@@ -123,8 +123,9 @@ class TestWait(Requirements):
         await within(subject.backend.wait(WORK, claimed.mark, None))
         await subject.take("key")
 
-    async def test_counts_from_the_claim(self, subject: Subject) -> None:
-        """Those two seconds count from the mark: what came due before a wait began is not slept over."""
+    async def test_due_before_the_wait_is_not_lost(self, subject: Subject) -> None:
+        """What was added after `since` was made, and came due before the wait began, is not slept over: it is pushed,
+        or the two seconds count from `since`."""
         (await begin(subject)).cancel()  # whatever rings is in force
         claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
         await subject.later("key", delay=4 * SECOND)

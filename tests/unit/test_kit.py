@@ -111,6 +111,18 @@ async def test_waiting_until_far_away_ends_after_two_seconds() -> None:
     await waiting
 
 
+@pytest.mark.parametrize(("looked", "latest"), [(-SECOND, SECOND), (0, 2 * SECOND), (3600 * SECOND, 2 * SECOND)])
+async def test_two_seconds_count_from_the_last_look_but_never_from_ahead(looked: int, latest: int) -> None:
+    clock = ManualClock(0)
+    waiting = asyncio.create_task(kit.wait_for_event(asyncio.Event(), clock, None, looked))
+    await turns()
+    due = clock.next_call()
+    assert due is not None
+    assert latest - 200_000 <= due <= latest
+    clock.advance(due)
+    await waiting
+
+
 async def test_waiting_ends_when_the_event_is_set_and_leaves_no_call_behind() -> None:
     clock, event = ManualClock(0), asyncio.Event()
     waiting = asyncio.create_task(kit.wait_for_event(event, clock, None))
