@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 import asyncpg
@@ -21,6 +22,33 @@ _LEAVING = 0.5
 """Seconds that an opening which nobody wants any more may take."""
 
 
+class _Taught(asyncpg.Connection):
+    """A connection that knows the built-in types which another one has asked about.
+
+    Before its first parameter of a type such as `bytea[]` the driver asks the server what that is: three round trips
+    and some ten milliseconds of the server's time, on each connection anew. Built-in types are the same everywhere:
+    their OIDs are below 10,000, see "OID Assignment" in PostgreSQL's manual.
+    """
+
+    __slots__ = ()
+
+    async def _introspect_types(self, typeoids: Iterable[int], timeout: float | None) -> tuple[Sequence[Row], object]:
+        asked = frozenset(typeoids)
+        if asked in _TYPES:
+            return _TYPES[asked], _UNASKED
+        driver: Any = super()
+        rows, statement = await driver._introspect_types(typeoids, timeout)
+        if max(asked) < _BUILT_IN:
+            _TYPES[asked] = rows
+        return rows, statement
+
+
+_BUILT_IN = 10_000
+_TYPES: dict[frozenset[int], Sequence[Row]] = {}
+_UNASKED = SimpleNamespace(name="unasked")
+"""Stands for the statement that asks: of it the driver reads only whether it displaced the unnamed one."""
+
+
 async def connect(dsn: str, settings: Settings, application: str) -> Connection:
     """A new connection.
 
@@ -30,6 +58,7 @@ async def connect(dsn: str, settings: Settings, application: str) -> Connection:
     opening = asyncio.ensure_future(
         asyncpg.connect(
             dsn,
+            connection_class=_Taught,
             timeout=min(_CONNECT_TIMEOUT, settings.timeout),
             statement_cache_size=100 if settings.prepared else 0,
             server_settings={"application_name": application},

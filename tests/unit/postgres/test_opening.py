@@ -3,14 +3,18 @@
 import asyncio
 import time
 
+import asyncpg
 import pytest
 
 from docket_core.backend.capabilities import Durability
 from docket_core.backend.clock import SECOND
+from docket_core.backend.hookspecs import Opening
 from docket_core.backend.model import Task
 from docket_core.backend.registry import open_backend
+from docket_core.backend.url import parse_url
 from docket_core.errors import BackendUnavailable, BadOption
-from docket_postgres.settings import target_of
+from docket_postgres.connections import connect
+from docket_postgres.settings import settings_of, target_of
 from tests.support.servers.postgres import run_sql
 
 LISTENING = """select count(*) from pg_stat_activity
@@ -78,3 +82,19 @@ async def test_without_notify_the_instance_still_wakes_its_own_waiters(database:
         await asyncio.sleep(0)
         await backend.enqueue([Task("key", "f", b"", "run")])
         assert (await asyncio.wait([waiting], timeout=0.5))[0]
+
+
+async def test_what_an_array_is_the_server_is_asked_once(database: str) -> None:
+    """The driver asks on each connection, for ten milliseconds of the server; a plain one is the control."""
+
+    async def sent(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+        queries: list[str] = []
+        with connection.query_logger(lambda logged: queries.append(logged.query)):
+            assert await connection.fetchval("select $1::bytea[]", [b"a"]) == [b"a"]
+        await connection.close()
+        return len(queries)
+
+    settings = settings_of(Opening(parse_url(database), "d", 0, 0, None, {}))
+    await sent(await connect(database, settings, "docket"))
+    assert await sent(await connect(database, settings, "docket")) == 1
+    assert await sent(await asyncpg.connect(database)) > 1
