@@ -21,10 +21,8 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, blocks_of(page)))], ids=name_of)
-def test_what_a_page_shows_is_what_happens(
-    page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with Reader(tmp_path, tmp_path_factory.getbasetemp().parent / "bytecode", SERVERS) as reader:
+def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    with Reader(tmp_path, SERVERS) as reader:
         for block in blocks_of(page):
             reader.follow(block)
 

@@ -59,15 +59,14 @@ class Reader:
 
     Args:
         folder: where.
-        bytecode: a folder for Python's own use, which all readers may share.
         servers: for the address of each server that pages name, what gives a real one's.
     """
 
-    def __init__(self, folder: Path, bytecode: Path, servers: dict[str, Callable[[], str]]) -> None:
+    def __init__(self, folder: Path, servers: dict[str, Callable[[], str]]) -> None:
         self._folder = folder
         self._servers = servers
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._environment = environment({"PATH": path, "PYTHONPYCACHEPREFIX": str(bytecode)})
+        self._environment = environment({"PATH": path})
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a reader's Python does not compile all at each start
         self._beside: list[subprocess.Popen[str]] = []
         self._printed = ""
