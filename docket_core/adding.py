@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 from docket_core import instrumentation
-from docket_core.backend.clock import Micros, to_micros
+from docket_core.backend.clock import Clock, Micros, to_micros
 from docket_core.backend.kit import check_label, check_size
 from docket_core.backend.model import Enqueued, OnConflict, Task
 from docket_core.backend.protocol import Enqueuer
@@ -162,16 +162,16 @@ class Adder(ABC):
 
     async def _submit(self, execution: Execution, on_conflict: OnConflict, operation: str) -> Execution:
         if not instrumentation.tracing():
-            return await self._send(execution, on_conflict)
+            return await self._send(execution, on_conflict, {})
         attributes = self.docket.labels() | execution.specific_labels()
         with instrumentation.tracer.start_as_current_span(f"docket.{operation}", attributes=attributes):
-            return await self._send(execution, on_conflict)
+            return await self._send(execution, on_conflict, instrumentation.outgoing_context())
 
-    async def _send(self, execution: Execution, on_conflict: OnConflict) -> Execution:
+    async def _send(self, execution: Execution, on_conflict: OnConflict, outgoing: Mapping[str, str]) -> Execution:
         docket = self.docket
         if docket.strike_list.in_effect and self._is_struck(execution):
             return execution
-        reply = await self._enqueue(self._task(execution), on_conflict)
+        reply = await self._enqueue(self._task(execution, outgoing), on_conflict)
         execution.accepted(reply)
         if reply.error is not None:
             raise reply.error
@@ -183,10 +183,10 @@ class Adder(ABC):
         if not docket.strike_list.is_stricken(execution):
             return False
         execution.disposition = Disposition.STRUCK
-        instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(execution.task))
+        instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(execution.function_name))
         return True
 
-    def _task(self, execution: Execution) -> Task:
+    def _task(self, execution: Execution, outgoing: Mapping[str, str]) -> Task:
         """The record to send; refuses, before anything is written, what cannot be sent."""
         docket = self.docket
         name = execution.function_name
@@ -195,9 +195,9 @@ class Adder(ABC):
         payload = encode_call(docket.codec, context, execution.args, execution.kwargs)
         check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
         trace = execution.trace_context
-        headers = encode_headers(trace if trace is not None else instrumentation.outgoing_context())
+        headers = encode_headers(trace if trace is not None else outgoing)
         due = execution.due
-        check_due(due, docket.clock.now())
+        check_due(due, docket.clock)
         if isinstance(due, timedelta):
             return Task(execution.key, name, payload, execution.run, headers, None, to_micros(due), execution.attempt)
         return Task(execution.key, name, payload, execution.run, headers, due, None, execution.attempt)
@@ -205,13 +205,14 @@ class Adder(ABC):
     def _count(self, execution: Execution, on_conflict: OnConflict) -> None:
         if execution.disposition is not Disposition.SCHEDULED:
             return
-        labels = self.docket.labels_of(execution.task)
+        labels = self.docket.labels_of(execution.function_name)
         counter = instrumentation.TASKS_ADDED if on_conflict is OnConflict.KEEP else instrumentation.TASKS_REPLACED
         counter.add(1, labels)
         instrumentation.TASKS_SCHEDULED.add(1, labels)
 
     async def _call_many(self, calls: Iterable[TaskCall], on_conflict: OnConflict) -> list[Execution]:
         docket = self.docket
+        outgoing = instrumentation.outgoing_context()
         executions: list[Execution] = []
         tasks: list[tuple[Execution, Task]] = []
         for call in calls:
@@ -223,7 +224,7 @@ class Adder(ABC):
                 execution.when = call.when
                 self._check(call, on_conflict)
                 if not (docket.strike_list.in_effect and self._is_struck(execution)):
-                    tasks.append((execution, self._task(execution)))
+                    tasks.append((execution, self._task(execution, outgoing)))
             except (DocketError, ValueError, TypeError, KeyError) as error:
                 execution.refuse(str(error.args[0]) if isinstance(error, KeyError) else str(error))
         for start in range(0, len(tasks), MANY):
@@ -241,19 +242,23 @@ class Adder(ABC):
             raise ConfigurationError("a call for replace_many needs a key")
 
 
-def check_due(due: Micros | timedelta | None, now: Micros) -> None:
+def check_due(due: Micros | timedelta | None, clock: Clock) -> None:
     """Refuse a time after the last one that a datetime can show.
 
     Raises:
         InvalidInput: it says so.
     """
-    moment = due if isinstance(due, int) else now + to_micros(due or timedelta())
+    if due is None:
+        return
+    moment = due if isinstance(due, int) else clock.now() + to_micros(due)
     if moment > _LAST_MOMENT:
         raise InvalidInput("a task cannot be due after the year 9999")
 
 
-async def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> list[Enqueued]:
+async def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> Sequence[Enqueued]:
     """Send tasks in their order: neighbours that are treated alike share a call."""
+    if len(items) == 1:
+        return await send_alike(enqueuer, [items[0][0]], items[0][1])
     replies: list[Enqueued] = []
     for on_conflict, group in groupby(items, key=lambda item: item[1]):
         replies += await send_alike(enqueuer, [task for task, _ in group], on_conflict)
@@ -262,6 +267,7 @@ async def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]
 
 async def send_alike(enqueuer: Enqueuer, tasks: Sequence[Task], on_conflict: OnConflict) -> Sequence[Enqueued]:
     """Send tasks with one rule for conflicts: `enqueue` if all are for now."""
-    if all(task.when is None and task.delay is None for task in tasks):
-        return await enqueuer.enqueue(tasks, on_conflict)
-    return await enqueuer.schedule(tasks, on_conflict)
+    for task in tasks:
+        if task.when is not None or task.delay is not None:
+            return await enqueuer.schedule(tasks, on_conflict)
+    return await enqueuer.enqueue(tasks, on_conflict)

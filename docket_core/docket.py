@@ -23,7 +23,7 @@ from docket_core.batching import Batcher
 from docket_core.codec import CloudpickleCodec, Codec
 from docket_core.errors import ConfigurationError
 from docket_core.execution import Execution
-from docket_core.functions import AnyFunction, FunctionTable, TaskFunction
+from docket_core.functions import AnyFunction, FunctionTable
 from docket_core.logs import get_logger
 from docket_core.outcomes import Outcomes
 from docket_core.results import KeyValueStore, ResultStorage
@@ -209,11 +209,11 @@ class Docket(Adder):
         """The labels that tell this docket from others in metrics and spans."""
         return {"docket.name": self.name}
 
-    def labels_of(self, task: TaskFunction) -> dict[str, str]:
+    def labels_of(self, function_name: str) -> dict[str, str]:
         """The labels for metrics of one function."""
-        labels = self._labels.get(task.name)
+        labels = self._labels.get(function_name)
         if labels is None:
-            labels = self._labels[task.name] = {"docket.name": self.name, "docket.task": task.name}
+            labels = self._labels[function_name] = {"docket.name": self.name, "docket.task": function_name}
         return labels
 
     async def cancel(self, key: str) -> CancelReply:

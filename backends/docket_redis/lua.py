@@ -25,6 +25,9 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "strikes": ("base",),
 }
 NAMES = tuple(_PARTS)
+_DEEPER, _OUT = b"return (function()\n", b"end)()"
+"""Each file stands in a function of its own, inside the one before it. What a Lua function takes from further out it
+gets by a copy; what from its own level, by a walk along all that its neighbours took; a call makes fifty functions."""
 
 
 class Script(NamedTuple):
@@ -39,5 +42,6 @@ class Script(NamedTuple):
 def script(name: str) -> Script:
     """The script of that name, with the files it stands on in front."""
     folder = files("docket_redis") / "scripts"
-    text = b"".join((folder / f"{part}.lua").read_bytes() for part in (*_PARTS[name], name))
+    parts = [(folder / f"{part}.lua").read_bytes() for part in (*_PARTS[name], name)]
+    text = _DEEPER.join(parts) + _OUT * (len(parts) - 1)
     return Script(name, text, sha1(text, usedforsecurity=False).hexdigest())

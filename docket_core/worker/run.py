@@ -94,7 +94,7 @@ class Run:
             Unserializable, PayloadTooLarge: its arguments cannot be encoded, or are too large.
         """
         due = execution.due
-        check_due(due, self._docket.clock.now())
+        check_due(due, self._docket.clock)
         when = due if isinstance(due, int) else None
         delay = to_micros(due) if isinstance(due, timedelta) else None
         if self.phase is Phase.FAILURE:

@@ -96,7 +96,7 @@ class Runner:
         )
         execution.begun(claim, self._worker.name, run)
         if docket.strike_list.in_effect and docket.strike_list.is_stricken(execution):
-            instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(task))
+            instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(task.name))
             return Ack.cancel(claim, "struck")
         current_execution.set(execution)
         if not instrumentation.provided():
@@ -146,7 +146,7 @@ class Runner:
             except Exception as refused:  # noqa: BLE001 - whatever a result storage raises, the task ends with it
                 error, reason = refused, "result storage"
         if error is None and blocked is None and not handlers and not task.has_dependencies:
-            instrumentation.TASK_DURATION.record(duration.total_seconds(), self._docket.labels_of(task))
+            instrumentation.TASK_DURATION.record(duration.total_seconds(), self._docket.labels_of(task.name))
             return self._completed(run.claim, execution, duration, data)
         outcome = TaskOutcome(duration, result if error is None else None, blocked or error)
         self._fill_handlers(task, handlers)
@@ -155,7 +155,7 @@ class Runner:
     async def _admit_and_run(self, run: Run, execution: Execution, task: TaskFunction, handlers: dict[str, Any]) -> Any:
         if task.has_dependencies:
             await self._admissions.admit(run, execution, task)
-        claim, labels = run.claim, self._docket.labels_of(task)
+        claim, labels = run.claim, self._docket.labels_of(task.name)
         instrumentation.TASKS_STARTED.add(1, labels)
         if claim.delivery > 1:
             instrumentation.TASKS_REDELIVERED.add(1, labels)
@@ -182,7 +182,7 @@ class Runner:
     ) -> Ack:
         """Let the hooks speak, and build the verdict."""
         claim, docket, error = run.claim, self._docket, outcome.exception
-        labels = docket.labels_of(execution.task)
+        labels = docket.labels_of(execution.function_name)
         instrumentation.TASK_DURATION.record(outcome.duration.total_seconds(), labels)
         blocked = error if isinstance(error, AdmissionBlocked) else None
         handled = False

@@ -26,9 +26,13 @@ local function promote(fn, portion)
 end
 
 -- Gives pending work its place; answers its entry in the stream, or ''.
+local appended = {} -- functions whose stream has grown at its end, which matters only if nothing of them was ready
 local function place(fn, key, due, fresh)
+  if due <= now and not promote(fn, 100) then
+    appended[fn] = true
+    return append('q:'..fn, key, fresh)
+  end
   touched[fn] = true
-  if due <= now and not promote(fn, 100) then return append('q:'..fn, key, fresh) end
   call('ZADD', P..'s:'..fn, int(math.max(due, now)), key)
   return ''
 end
@@ -50,6 +54,9 @@ end
 local function settle()
   settle_gates()
   if high then call('HSET', P..'m', 'tok', int(high), 'v', '1') end
+  for fn in pairs(appended) do
+    if not touched[fn] and tonumber(call('ZSCORE', P..'nx', fn) or NEVER) > now then touched[fn] = true end
+  end
   for fn in pairs(touched) do
     local ready, earliest = P..'q:'..fn, nil
     local first = call('XRANGE', ready, '-', '+', 'COUNT', 1)[1]
@@ -73,7 +80,7 @@ local function settle()
       end
     end
   end
-  touched = {}
+  touched, appended = {}, {}
   if forgotten and call('XLEN', P..'k') == 0 then call('DEL', P..'k') end
 end
 
