@@ -23,7 +23,8 @@ class Scale:
     """Tasks whose latency is taken, and half of those whose lateness is."""
     at_once: int = 5000
     """Tasks that are due at one instant."""
-    idle_seconds: float = 10.0
+    idle_seconds: float = 30.0
+    """How long an idle worker is looked at; a server's own housekeeping, once a minute, should not weigh much."""
     stored: int = 10_000
     """Tasks whose size in the store is taken."""
     soak: int = 100_000
