@@ -22,7 +22,10 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, blocks_of(page)))], ids=name_of)
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
-    with Reader(tmp_path, SERVERS) as reader:
+    folder, printing = tmp_path / "folder", tmp_path / "printing"
+    folder.mkdir()
+    printing.mkdir()
+    with Reader(folder, printing, SERVERS) as reader:
         for block in blocks_of(page):
             reader.follow(block)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.support import backlog
 from tests.support.burst import LONGEST, burst
-from tests.support.nursery import nursery
+from tests.support.nursery import bare_nursery
 from tests.support.soak import soak
 from tests.support.troubled import KINDS
 from tests.support.urls import SHARED
@@ -51,7 +51,7 @@ def soak_all(options: argparse.Namespace, folder: Path, tasks: int) -> int:
     for url in options.url or [store.url(folder) for store in SHARED]:
         run = partial(soak, url, folder, tasks=tasks, workers=options.workers, pause=options.pause)
         failures += not succeeds(url, run)
-        with nursery(folder) as children:
+        with bare_nursery(folder) as children:
             used = children.start("tests.support.fleet:idle", url, options.idle).wait(options.idle + 30)
         failures += used >= IDLE_LIMIT
         print(f"{url}: an idle worker used {used / 10:.1f} % of a core in {options.idle:.0f} s", flush=True)

@@ -1,9 +1,12 @@
-"""Processes in which workers and producers live, made quickly and killed for real.
+"""Processes of the tests' own, made quickly and killed for real.
 
-`python -m tests.support.nursery` imports docket-core once and then forks a child for every line that it reads:
-a function's place and its arguments as JSON. It answers with the child's id, and with its exit code once it ends.
+`python -m tests.support.nursery module …`, the mother, imports these modules once and then forks a child for every line
+that it reads: a function's place, its arguments as JSON, and a file for what it prints. It answers with the child's id,
+and with its exit code once it ends.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -12,13 +15,25 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+FLEET = "tests.support.fleet"
+USUAL = (
+    FLEET,
+    "docket_core.cli.app",
+    "docket_memory.backend",
+    "docket_sqlite.backend",
+    "docket_postgres.backend",
+    "docket_redis.backend",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+)
+"""What takes most of the time before a child can begin."""
 
 
 class Child:
@@ -53,42 +68,32 @@ class Child:
         return self.status
 
 
-class Nursery:
-    """Makes children; kills those that are left at the end."""
+class Mother:
+    """Makes children, in each of which these modules have been imported."""
 
-    def __init__(self, errors: Path) -> None:
-        self._errors = errors
+    def __init__(self, modules: Iterable[str]) -> None:
         self._children: dict[int, Child] = {}
         self._born: Queue[Child] = Queue()
-        with errors.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.nursery"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=ROOT,
-                text=True,
-            )
+        self._one_at_a_time = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.nursery", *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+        )
         self._reader = threading.Thread(target=self._read, name="nursery", daemon=True)
         self._reader.start()
 
-    def start(self, function: str, *args: Any) -> Child:
-        """A new process that calls `function`, "module:name", with these arguments, which JSON must have."""
+    def bear(self, function: str, args: tuple[Any, ...], printed: Path) -> Child:
+        """A child that calls "module:name" with these arguments, and appends what it prints to a file."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([function, args]) + "\n")
-        self._process.stdin.flush()
-        return self._born.get(timeout=30)
-
-    def errors(self) -> str:
-        """What the children have written to their standard error."""
-        return self._errors.read_text()
+        with self._one_at_a_time:
+            self._process.stdin.write(json.dumps([function, args, str(printed)]) + "\n")
+            self._process.stdin.flush()
+            return self._born.get(timeout=30)
 
     def close(self) -> None:
-        for child in list(self._children.values()):
-            child.kill()
-            child.resume()
-        for child in list(self._children.values()):
-            child.ended.wait(10)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -109,10 +114,60 @@ class Nursery:
                 ended.ended.set()
 
 
+@cache
+def usual_mother() -> Mother:
+    """The one of all tests of this process, which ends with it."""
+    mother = Mother(USUAL)
+    atexit.register(mother.close)
+    return mother
+
+
+class Nursery:
+    """The children of one test; those that are left at its end are killed."""
+
+    def __init__(self, mother: Mother, errors: Path) -> None:
+        self._mother = mother
+        self._errors = errors
+        self._children: list[Child] = []
+
+    def start(self, function: str, *args: Any) -> Child:
+        """A new process that calls `function`, "module:name", with these arguments, which JSON must have."""
+        child = self._mother.bear(function, args, self._errors)
+        self._children.append(child)
+        return child
+
+    def errors(self) -> str:
+        """What the children have printed."""
+        return self._errors.read_text()
+
+    def close(self) -> None:
+        for child in self._children:
+            child.kill()
+            child.resume()
+        for child in self._children:
+            child.ended.wait(10)
+
+
 @contextmanager
 def nursery(folder: Path) -> Generator[Nursery, None, None]:
-    """A nursery whose children write their errors into a file of this folder."""
-    made = Nursery(folder / "children.log")
+    """A nursery whose children print into a file of this folder."""
+    with _closing(Nursery(usual_mother(), folder / "children.log")) as made:
+        yield made
+
+
+@contextmanager
+def bare_nursery(folder: Path) -> Generator[Nursery, None, None]:
+    """A nursery whose children have imported no backend before they begin."""
+    mother = Mother([FLEET])
+    try:
+        with _closing(Nursery(mother, folder / "children.log")) as made:
+            yield made
+    finally:
+        mother.close()
+
+
+@contextmanager
+def _closing(made: Nursery) -> Generator[Nursery, None, None]:
     try:
         yield made
     finally:
@@ -132,39 +187,40 @@ def _reap(*_: object) -> None:
             _say(pid, os.waitstatus_to_exitcode(status))
 
 
-def _live(function: str, args: list[Any]) -> None:
-    """The whole life of a child."""
-    status = 1
+def _live(function: str, args: list[Any], printed: str) -> int:
+    """What a child does; its exit code."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(printed, os.O_WRONLY | os.O_APPEND | os.O_CREAT), 1)
+    os.dup2(1, 2)
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)
         module, _, name = function.partition(":")
         answer = getattr(importlib.import_module(module), name)(*args)
-        status = answer if isinstance(answer, int) else 0
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else 1
+    except SystemExit:
+        raise
     except BaseException:
         traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+        return 1
+    return answer if isinstance(answer, int) else 0
 
 
-def main() -> None:
-    importlib.import_module("tests.support.fleet")
+def main(modules: list[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, _reap)
     for line in sys.stdin:
-        function, args = json.loads(line)
+        order = json.loads(line)
         with_child = {signal.SIGCHLD}
         signal.pthread_sigmask(signal.SIG_BLOCK, with_child)  # its birth is told before its end
         pid = os.fork()
         if not pid:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, with_child)
-            _live(function, args)
+            sys.exit(_live(*order))
         _say(pid, None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, with_child)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

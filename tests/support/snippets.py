@@ -3,8 +3,9 @@
 The rules, which tests/docs enforces:
 
 - `python` runs as a script of its own; with `title="name.py"` it is kept under that name, for those that come after.
-- `sh` runs line by line. A `docket worker` that does not end by itself runs beside the rest of the page, as in a second
-  terminal. `pip install` is not run: the extras that it names must exist.
+- `sh` runs line by line; one that begins with `docket` needs no shell, unless it uses one. A `docket worker` that does
+  not end by itself runs beside the rest of the page, as in a second terminal. `pip install` is not run: the extras that
+  it names must exist.
 - `text` with `title="output"` is all that the block before it has printed; a line `…` stands for any lines.
 - A block with `title="not run here: why"` is not run, and the reader sees why.
 """
@@ -16,11 +17,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from tests.support import programs
 from tests.support.command import environment
+from tests.support.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -29,6 +33,7 @@ NOT_RUN = "not run here: "
 OUTPUT = "output"
 _FENCE = re.compile(r'^( *)```(\w*)(?: title="([^"]*)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 _FIRST_WORDS = ("docket ", "python ", "export ", "sqlite3 ")
+_FOR_A_SHELL = re.compile(r"[|&;<>$`*?~]")
 _INSTALLS = ("pip install ", "python3 -m venv ")
 
 
@@ -59,17 +64,20 @@ class Reader:
 
     Args:
         folder: where.
+        printing: a folder for what programs print.
         servers: for the address of each server that pages name, what gives a real one's.
     """
 
-    def __init__(self, folder: Path, servers: dict[str, Callable[[], str]]) -> None:
+    def __init__(self, folder: Path, printing: Path, servers: dict[str, Callable[[], str]]) -> None:
         self._folder = folder
+        self._printing = printing
         self._servers = servers
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._environment = environment({"PATH": path})
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a reader's Python does not compile all at each start
-        self._beside: list[subprocess.Popen[str]] = []
+        self._beside: list[Program] = []
         self._printed = ""
+        self._files = count(1)
 
     def __enter__(self) -> Self:
         return self
@@ -77,9 +85,8 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._beside:
-            process.kill()
-            process.communicate()
+        for program in self._beside:
+            program.kill()
 
     def follow(self, block: Block) -> None:
         """Do what a block says, or compare what it shows."""
@@ -92,41 +99,49 @@ class Reader:
 
     def _script(self, block: Block) -> str:
         name = block.title if block.title.endswith(".py") else f"line_{block.line}.py"
-        (self._folder / name).write_text(self._real(block.text))
-        return self._run([sys.executable, "-W", "error", name], block)
+        file = self._folder / name
+        file.write_text(self._real(block.text))
+        return self._ended_well(programs.script(file, self._environment, self._new_file()), block)
 
     def _line(self, line: str, block: Block) -> str:
         if line.startswith(_INSTALLS):
             check_extras(line)
             return ""
         assert line.startswith(_FIRST_WORDS), f"line {block.line}: nobody here knows how to run {line!r}"
+        line = self._real(line)
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
-            self._environment[name] = self._real(shlex.split(value)[0])
+            self._environment[name] = shlex.split(value)[0]
             return ""
+        if not line.startswith("docket ") or _FOR_A_SHELL.search(line):
+            return self._shell(line, block)
+        program = programs.docket(shlex.split(line)[1:], self._folder, self._environment, self._new_file())
         if line.startswith("docket worker") and "--until-finished" not in line:
-            self._work(shlex.split(self._real(line)))
+            self._beside.append(program)
             return ""
-        return self._run(["bash", "-c", self._real(line)], block)
+        return self._ended_well(program, block)
 
-    def _work(self, command: list[str]) -> None:
-        self._beside.append(
-            subprocess.Popen(
-                command,
-                cwd=self._folder,
-                env=self._environment,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-        )
-
-    def _run(self, command: list[str], block: Block) -> str:
+    def _shell(self, line: str, block: Block) -> str:
         done = subprocess.run(
-            command, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=60, check=False
+            ["bash", "-c", line],
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
-        assert done.returncode == 0, f"line {block.line}: {command}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"line {block.line}: {line}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def _ended_well(self, program: Program, block: Block) -> str:
+        try:
+            return program.ended_well()
+        except AssertionError as error:
+            raise AssertionError(f"line {block.line}: {error}") from error
+
+    def _new_file(self) -> Path:
+        return self._printing / f"{next(self._files)}.printed"
 
     def _real(self, text: str) -> str:
         for address, real in self._servers.items():
