@@ -71,7 +71,7 @@ async def test_case_28_opened_for_a_moment_it_leaves_no_exception_behind(docket_
     for number in range(40):
         async with Docket("short", docket_url) as docket:
             await docket.strike(f"function {number}")
-        gc.collect()
+    gc.collect()
     assert told == []
 
 

@@ -56,8 +56,8 @@ def _sqlite(folder: Path) -> str:
 
 
 def _postgres(_: Path) -> str:
-    """One of sixteen schemas, emptied: to create one for each test would take a third of its time."""
-    schema = f"test_{next(_numbers) % 16}"
+    """One of four schemas, emptied: to create one for each test would take a third of its time."""
+    schema = f"test_{next(_numbers) % 4}"
     postgres.empty(_SERVERS.postgres, schema)
     return f"{_SERVERS.postgres}?schema={schema}"
 

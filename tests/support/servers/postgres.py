@@ -213,8 +213,41 @@ def empty(url: str, schema: str) -> None:
         for t in select tablename from pg_tables where schemaname = '{schema}' and tablename <> 'version' loop
             execute format('delete from {schema}.%I', t);
         end loop; end $$"""
-    with ThreadPoolExecutor(1) as apart:  # its own loop is not to become, nor to end, that of the tests
-        apart.submit(asyncio.run, run_sql(url, sql)).result()
+    _kept(url).execute(sql)
+
+
+class _Kept:
+    """A connection that stays open, with an event loop of its own in a thread of its own: the tests' is left alone."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._thread = ThreadPoolExecutor(1, "kept connection")
+        self._runner = asyncio.Runner()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    def execute(self, sql: str) -> None:
+        self._thread.submit(self._run, sql).result()
+
+    def close(self) -> None:
+        """Called once its thread has ended."""
+        if self._connection is not None and not self._connection.is_closed():
+            self._runner.run(self._connection.close(timeout=5))
+        self._runner.close()
+
+    def _run(self, sql: str) -> None:
+        self._runner.run(self._execute(sql))
+
+    async def _execute(self, sql: str) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._url)
+        await self._connection.execute(sql)
+
+
+@cache
+def _kept(url: str) -> _Kept:
+    kept = _Kept(url)
+    atexit.register(kept.close)
+    return kept
 
 
 def closing_connections(url: str) -> Callable[[], Awaitable[None]]:
