@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import SimpleNamespace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import asyncpg
 
@@ -15,6 +15,7 @@ from docket_postgres.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Row: TypeAlias = Sequence[Any]
+Result = TypeVar("Result")
 
 _TRIES = 8
 _CONNECT_TIMEOUT = 10.0
@@ -91,6 +92,23 @@ class Connections:
     async def fetch(self, sql: str, *arguments: object, patience: float = 1.0) -> Sequence[Row]:
         """The rows of one statement, which is one transaction; `patience` times the timeout is waited for them.
 
+        Raises:
+            BackendUnavailable, Overloaded, SchemaMismatch: see `errors.translate`.
+        """
+        timeout = self._settings.timeout * patience
+
+        async def fetched(connection: Connection) -> Sequence[Row]:
+            if self._settings.prepared:
+                return cast("Sequence[Row]", await connection.fetch(sql, *arguments, timeout=timeout))
+            # a pooler keeps one session for us as long as a transaction lasts, and no longer
+            async with asyncio.timeout(timeout), connection.transaction():
+                return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
+
+        return await self.run(fetched)
+
+    async def run(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """What `work` answers, which is given a connection, and may be given another one to do all of it again.
+
         Deadlocks and serialization failures are retried, and a statement that a pooler has forgotten.
 
         Raises:
@@ -100,7 +118,7 @@ class Connections:
             async with self._slots:
                 for left in range(_TRIES, -1, -1):
                     try:
-                        return await self._once(sql, arguments, self._settings.timeout * patience)
+                        return await self._once(work)
                     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                         state = sqlstate_of(error)
                         if not left or state not in AGAIN | UNPREPARED:
@@ -111,15 +129,11 @@ class Connections:
                         await asyncio.sleep(0.01 * random.random() * (_TRIES - left + 1))
         raise AssertionError("the loop above returns or raises")
 
-    async def _once(self, sql: str, arguments: Sequence[object], timeout: float) -> Sequence[Row]:
+    async def _once(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
         prepared = self._settings.prepared
         connection = await self._take()
         try:
-            if prepared:
-                rows = await connection.fetch(sql, *arguments, timeout=timeout)
-            else:  # a pooler keeps one session for us as long as a transaction lasts, and no longer
-                async with asyncio.timeout(timeout), connection.transaction():
-                    rows = await connection.fetch(sql, *arguments)
+            result = await work(connection)
         except BaseException as error:
             if is_connection_lost(error):
                 connection.terminate()
@@ -128,7 +142,7 @@ class Connections:
                 self._give_back(connection, prepared)
             raise
         self._give_back(connection, prepared)
-        return cast("Sequence[Row]", rows)
+        return result
 
     def _give_back(self, connection: Connection, prepared: bool) -> None:
         """Keep it for the next, unless it has prepared statements that nobody may use any more."""

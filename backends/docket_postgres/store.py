@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from docket_core.backend.capabilities import Durability
 from docket_core.backend.clock import Clock, Micros
-from docket_core.backend.kit import translated
 from docket_core.errors import BackendUnavailable, SchemaMismatch
-from docket_postgres.connections import Connections, connect
-from docket_postgres.errors import MISSING, sqlstate_of, translate
+from docket_postgres.connections import Connection, Connections
+from docket_postgres.errors import MISSING, sqlstate_of
 from docket_postgres.joining import IDENTITY_SQL
 from docket_postgres.migrations import is_current, upgrade
 from docket_postgres.settings import Settings
@@ -71,16 +71,21 @@ class Store:
     async def _fetch(
         self, connections: Connections | None, sql: str, arguments: Sequence[object], patience: float = 1.0
     ) -> Sequence[Row]:
-        if connections is None:
-            raise BackendUnavailable("this backend is not open; use it as an async context manager")
+        opened = self._opened(connections)
         try:
-            return await connections.fetch(sql, *arguments, patience=patience)
+            return await opened.fetch(sql, *arguments, patience=patience)
         except SchemaMismatch as error:
             if sqlstate_of(error.__cause__) not in MISSING:
                 raise
         async with self._mending:  # the tables were there when it was opened: somebody has wiped them
             await self.prepare(incomplete=True)
-        return await connections.fetch(sql, *arguments, patience=patience)
+        return await opened.fetch(sql, *arguments, patience=patience)
+
+    @staticmethod
+    def _opened(connections: Connections | None) -> Connections:
+        if connections is None:
+            raise BackendUnavailable("this backend is not open; use it as an async context manager")
+        return connections
 
     async def prepare(self, *, incomplete: bool = False) -> Durability:
         """Create or upgrade the schema, if that is needed and allowed; answers what the server's settings promise.
@@ -91,28 +96,28 @@ class Store:
         Raises:
             SchemaMismatch: it cannot be used, and cannot be made usable.
         """
-        with translated(translate):
-            # without prepared statements: a pooler may be between
-            connection = await connect(self.settings.dsn, self.settings._replace(prepared=False), "docket")
-            try:
-                async with connection.transaction():
-                    encoding = await connection.fetchval("show server_encoding")
-                    current = await is_current(connection, self.settings.schema)
-                if encoding != "UTF8":
-                    raise SchemaMismatch("the database's encoding is not UTF8; create it with `encoding 'UTF8'`")
-                current = current and not incomplete
-                if not current and not self.settings.migrate:
-                    raise SchemaMismatch(
-                        f"the schema {self.settings.schema!r} is not there, not whole or older than this code, and "
-                        f"the option migrate=false forbids to change it; run `docket migrate`"
-                    )
-                if not current:
-                    await upgrade(connection, self.settings.schema, incomplete=incomplete)
-                async with connection.transaction():
-                    row = await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema))
-                    fsync = await connection.fetchval("show fsync")
-                    commit = await connection.fetchval("show synchronous_commit")
-                self.identity = tuple(row or ())
-            finally:
-                connection.terminate()
-        return Durability.FSYNC if fsync == "on" and commit != "off" else Durability.PROCESS
+        return await self._opened(self._work).run(partial(self._prepared, incomplete))
+
+    async def _prepared(self, incomplete: bool, connection: Connection) -> Durability:
+        """As `prepare`; in transactions, as a pooler may be between."""
+        if connection.get_settings().server_encoding != "UTF8":
+            raise SchemaMismatch("the database's encoding is not UTF8; create it with `encoding 'UTF8'`")
+        schema = self.settings.schema
+        async with connection.transaction():
+            current = await is_current(connection, schema) and not incomplete
+            if current:
+                return await self._learnt(connection)
+        if not self.settings.migrate:
+            raise SchemaMismatch(
+                f"the schema {schema!r} is not there, not whole or older than this code, and "
+                f"the option migrate=false forbids to change it; run `docket migrate`"
+            )
+        await upgrade(connection, schema, incomplete=incomplete)
+        async with connection.transaction():
+            return await self._learnt(connection)
+
+    async def _learnt(self, connection: Connection) -> Durability:
+        """Take in which store this is; answers what its settings promise."""
+        self.identity = tuple(await connection.fetchrow(IDENTITY_SQL.format(schema=self.settings.schema)) or ())
+        safe = "select current_setting('fsync') = 'on' and current_setting('synchronous_commit') <> 'off'"
+        return Durability.FSYNC if await connection.fetchval(safe) else Durability.PROCESS

@@ -98,3 +98,14 @@ async def test_what_an_array_is_the_server_is_asked_once(database: str) -> None:
     await sent(await connect(database, settings, "docket"))
     assert await sent(await connect(database, settings, "docket")) == 1
     assert await sent(await asyncpg.connect(database)) > 1
+
+
+async def test_the_connection_that_opened_it_does_the_first_work(database: str) -> None:
+    """A session costs the server some ten milliseconds, more than most of what is done in it."""
+    server, _, name = database.rpartition("/")
+    sessions = f"select pid from pg_stat_activity where datname = '{name}'"
+    async with open_backend(database, "d") as backend:
+        opened = await run_sql(f"{server}/postgres", sessions)
+        await backend.enqueue([Task("key", "f", b"", "run")])
+        assert len(opened) == 1
+        assert await run_sql(f"{server}/postgres", sessions) == opened
