@@ -30,6 +30,8 @@ FIRST = [
     Check("ruff check", ["-m", "ruff", "check", "."]),
     Check("ruff format", ["-m", "ruff", "format", "--check", "."]),
 ]
+COLLECTION = Check("collection", ["-m", "pytest", "--collect-only", "-qq"])
+"""Before all tests: what their processes import is compiled once, not by each of them at the same time."""
 BESIDE = [  # they take a minute each
     Check("basedpyright", ["-m", "basedpyright", "--warnings"]),
     Check("mypy", ["-m", "mypy"]),
@@ -78,11 +80,12 @@ class ChecksBeside:
 
 
 def main(arguments: list[str]) -> int:
-    first = [] if "--no-lint" in arguments else [Checking(check) for check in FIRST]
-    failed = [one.name for one in first if not one.passed(lambda text: print(text, flush=True))]
-    beside = [Checking(check, LEAST) for check in BESIDE] if first else []
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes are started by the hundred: let them compile once
     options = [argument for argument in arguments if argument != "--no-lint"]
+    lint = "--no-lint" not in arguments
+    first = [Checking(check) for check in [*(FIRST if lint else []), *([] if options else [COLLECTION])]]
+    failed = [one.name for one in first if not one.passed(lambda text: print(text, flush=True))]
+    beside = [Checking(check, LEAST) for check in BESIDE] if lint else []
     code = pytest.main([f"--rootdir={ROOT}", *(options or EVERYTHING)], plugins=[ChecksBeside(failed, beside)])
     return int(code) or int(bool(failed))
 
