@@ -90,12 +90,13 @@ class Hints:
         listening: set[str] = set()
         while not connection.is_closed():
             self._changed.clear()
-            for channel in listening - self._listeners.keys():
+            wanted = set(self._listeners)  # what is added while these are sent comes in the next round
+            for channel in listening - wanted:
                 await connection.remove_listener(channel, self._heard)
-            for channel in self._listeners.keys() - listening:
+            for channel in wanted - listening:
                 await connection.add_listener(channel, self._heard)
                 self._tell(channel, None)
-            listening = set(self._listeners)
+            listening = wanted
             if not self._changed.is_set():
                 self.connected.set()
                 try:

@@ -96,6 +96,24 @@ class TestEvents(Requirements):
             assert {type(event) for event in states.seen} == {StateChanged}
             assert {type(event) for event in progress.seen} == {ProgressMade}
 
+    async def test_entered_while_another_is(self, subject: Subject) -> None:
+        """Live once entered, also one that is entered while another one still is."""
+
+        async def listens_to_cancels(told: asyncio.Event) -> None:
+            async with subject.listening(frozenset({Topic.CANCEL})):
+                await told.wait()
+
+        for turns in range(8):
+            key, told = f"after {turns} turns", asyncio.Event()
+            beside = asyncio.ensure_future(listens_to_cancels(told))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with subject.listening(STATE) as (_, reader):
+                await subject.end(await subject.running(key))
+                await reader.until(partial(came, key=key, state=State.COMPLETED))
+            told.set()
+            await within(beside)
+
     async def test_watch_and_unwatch(self, subject: Subject) -> None:
         """Also tell of these keys; tell no more of these keys."""
         async with subject.listening(STATE, []) as (subscription, reader):

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import pytest
 
 from docket_core.backend.clock import SECOND
+from docket_core.backend.hookspecs import Opening
 from docket_core.backend.model import Ack, Task
 from docket_core.backend.records import StateChanged, Topic
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
+from docket_core.backend.url import parse_url
 from docket_postgres.connections import Connections
-from docket_postgres.hints import News
-from docket_postgres.settings import Settings
+from docket_postgres.hints import Hints, News
+from docket_postgres.settings import Settings, settings_of
+from tests.support.servers.postgres import run_sql
 
 
 def task(key: str, function: str = "f") -> Task:
@@ -106,3 +109,25 @@ class TestNews:
         mark = news.mark
         news.heard(None)
         assert news.concerns({"g"}, 0, mark)
+
+
+async def test_who_comes_while_another_is_put_in_force_is_put_in_force_too(database: str) -> None:
+    """The first is told that it is heard while the server is still asked for the next."""
+    hints = Hints(settings_of(Opening(parse_url(database), "d", 0, 0, None, {})))
+    heard: list[str | None] = []
+    both = asyncio.Event()
+
+    def second(payload: str | None) -> None:
+        heard.append(payload)
+        both.set()
+
+    hints.add("one", lambda _: hints.add("two", second))
+    try:
+        async with asyncio.timeout(5):
+            await both.wait()
+            both.clear()
+            await run_sql(database, "select pg_notify('two', 'news')")
+            await both.wait()
+    finally:
+        await hints.close()
+    assert heard == [None, "news"]
