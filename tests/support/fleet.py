@@ -85,13 +85,13 @@ async def hold(
 ) -> str:
     """Work until a file is there; shows its progress before and after."""
     trace(path, "start", execution)
-    await progress.increment()
-    while not os.path.exists(until):  # noqa: PTH110 - a look costs microseconds
-        try:
+    try:
+        await progress.increment()
+        while not os.path.exists(until):  # noqa: PTH110 - a look costs microseconds
             await asyncio.sleep(0.01)
-        except asyncio.CancelledError:
-            trace(path, "cancelled", execution)
-            raise
+    except asyncio.CancelledError:
+        trace(path, "cancelled", execution)
+        raise
     await progress.increment(10)
     trace(path, "end", execution)
     return f"{os.getpid()}"
