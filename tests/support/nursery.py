@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from queue import Queue
@@ -151,27 +151,15 @@ class Nursery:
 @contextmanager
 def nursery(folder: Path) -> Generator[Nursery, None, None]:
     """A nursery whose children print into a file of this folder."""
-    with _closing(Nursery(usual_mother(), folder / "children.log")) as made:
+    with closing(Nursery(usual_mother(), folder / "children.log")) as made:
         yield made
 
 
 @contextmanager
 def bare_nursery(folder: Path) -> Generator[Nursery, None, None]:
     """A nursery whose children have imported no backend before they begin."""
-    mother = Mother([FLEET])
-    try:
-        with _closing(Nursery(mother, folder / "children.log")) as made:
-            yield made
-    finally:
-        mother.close()
-
-
-@contextmanager
-def _closing(made: Nursery) -> Generator[Nursery, None, None]:
-    try:
+    with closing(Mother([FLEET])) as mother, closing(Nursery(mother, folder / "children.log")) as made:
         yield made
-    finally:
-        made.close()
 
 
 def _say(pid: int, status: int | None) -> None:
