@@ -7,7 +7,7 @@ from docket_core.backend.clock import SECOND, Clock, Micros
 from docket_core.backend.kit import sleep
 
 MINUTE = timedelta(minutes=1)
-SETTLE = {"postgres": 0.02, "redis": 0.02}
+SETTLE = {"postgres": 0.06, "redis": 0.06}
 """Real seconds for which all must be idle before a moving clock moves: news from a server is on its way for a while."""
 
 
