@@ -1,6 +1,7 @@
 """Putting calls on a docket: what `Docket` and a transaction have in common."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,7 +176,8 @@ class Adder(ABC):
         execution.accepted(reply)
         if reply.error is not None:
             raise reply.error
-        self._count(execution, on_conflict)
+        if execution.disposition is Disposition.SCHEDULED:
+            self._count(execution.function_name, 1, on_conflict)
         return execution
 
     def _is_struck(self, execution: Execution) -> bool:
@@ -190,25 +192,27 @@ class Adder(ABC):
         """The record to send; refuses, before anything is written, what cannot be sent."""
         docket = self.docket
         name = execution.function_name
-        check_label("key", execution.key)
-        context = CodecContext(docket.name, execution.key, name)
-        payload = encode_call(docket.codec, context, execution.args, execution.kwargs)
-        check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
+        key = execution.key
+        check_label("key", key)
+        payload = encode_call(docket.codec, CodecContext(docket.name, key, name), execution.args, execution.kwargs)
+        limit = docket.backend.capabilities.max_payload
+        if len(payload) > limit:
+            check_size(f"payload of {name}", payload, limit)
         trace = execution.trace_context
         headers = encode_headers(trace if trace is not None else outgoing)
         due = execution.due
+        if due is None:
+            return Task(key, name, payload, execution.run, headers, None, None, execution.attempt)
         check_due(due, docket.clock)
         if isinstance(due, timedelta):
-            return Task(execution.key, name, payload, execution.run, headers, None, to_micros(due), execution.attempt)
-        return Task(execution.key, name, payload, execution.run, headers, due, None, execution.attempt)
+            return Task(key, name, payload, execution.run, headers, None, to_micros(due), execution.attempt)
+        return Task(key, name, payload, execution.run, headers, due, None, execution.attempt)
 
-    def _count(self, execution: Execution, on_conflict: OnConflict) -> None:
-        if execution.disposition is not Disposition.SCHEDULED:
-            return
-        labels = self.docket.labels_of(execution.function_name)
+    def _count(self, function_name: str, number: int, on_conflict: OnConflict) -> None:
+        labels = self.docket.labels_of(function_name)
         counter = instrumentation.TASKS_ADDED if on_conflict is OnConflict.KEEP else instrumentation.TASKS_REPLACED
-        counter.add(1, labels)
-        instrumentation.TASKS_SCHEDULED.add(1, labels)
+        counter.add(number, labels)
+        instrumentation.TASKS_SCHEDULED.add(number, labels)
 
     async def _call_many(self, calls: Iterable[TaskCall], on_conflict: OnConflict) -> list[Execution]:
         docket = self.docket
@@ -221,7 +225,8 @@ class Adder(ABC):
             execution = Execution(docket, function, call.args, call.kwargs, call.key, function_name=name)
             executions.append(execution)
             try:
-                execution.when = call.when
+                if call.when is not None:
+                    execution.when = call.when
                 self._check(call, on_conflict)
                 if not (docket.strike_list.in_effect and self._is_struck(execution)):
                     tasks.append((execution, self._task(execution, outgoing)))
@@ -230,9 +235,13 @@ class Adder(ABC):
         for start in range(0, len(tasks), MANY):
             portion = tasks[start : start + MANY]
             replies = await self._enqueue_many([task for _, task in portion], on_conflict)
-            for (execution, _), reply in zip(portion, replies, strict=True):
+            scheduled = Counter[str]()
+            for (execution, task), reply in zip(portion, replies, strict=True):
                 execution.accepted(reply)
-                self._count(execution, on_conflict)
+                if execution.disposition is Disposition.SCHEDULED:
+                    scheduled[task.function] += 1
+            for name, number in scheduled.items():
+                self._count(name, number, on_conflict)
         return executions
 
     def _check(self, call: TaskCall, on_conflict: OnConflict) -> None:

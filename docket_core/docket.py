@@ -22,7 +22,7 @@ from docket_core.backend.watch import AttentiveClock
 from docket_core.batching import Batcher
 from docket_core.codec import CloudpickleCodec, Codec
 from docket_core.errors import ConfigurationError
-from docket_core.execution import Execution
+from docket_core.execution import Disposition, Execution
 from docket_core.functions import AnyFunction, FunctionTable
 from docket_core.logs import get_logger
 from docket_core.outcomes import Outcomes
@@ -267,7 +267,8 @@ class Docket(Adder):
             return execution
         task = Task(key, last.function, last.payload, execution.new_run(), last.headers)
         execution.accepted(await self._enqueue(task, OnConflict.KEEP))
-        self._count(execution, OnConflict.KEEP)
+        if execution.disposition is Disposition.SCHEDULED:
+            self._count(execution.function_name, 1, OnConflict.KEEP)
         return execution
 
     async def strike(

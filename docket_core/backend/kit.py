@@ -55,7 +55,8 @@ def refusal_of_task(task: Task, max_payload: int) -> DocketError | None:
     try:
         check_label("key", task.key)
         check_label("function name", task.function)
-        check_label("run id", task.run)
+        if task.run is not task.key:
+            check_label("run id", task.run)
         check_size("payload", task.payload, max_payload)
         check_size("headers", task.headers, MAX_ERROR_BYTES)
     except DocketError as error:

@@ -65,7 +65,7 @@ class ActiveRuns:
         """Theirs is a slot, but they begin a turn of the loop later: the next claim is on its way to the store then."""
         self._given_back: set[int] = set()
         """Released, until the store has answered that: what is claimed before would pass them."""
-        self._pace = Pace()
+        self._pace = Pace(slots)
         self._patience: asyncio.TimerHandle | None = None
         self._context = copy_context()
         """What every run begins with a copy of: what one sets is not seen by the next."""

@@ -11,7 +11,7 @@ import pytest
 
 from docket_core import Docket, ExecutionCancelled, ExecutionState, Worker
 from docket_core.backend.model import Ack, Acked, Claimed, Verdict
-from docket_core.worker.pace import MOMENT, MOST, Pace
+from docket_core.worker.pace import IN_HAND, MOMENT, Pace
 from tests.support.workers import Signal, until, within, work_off, working
 
 LONG = timedelta(minutes=10)
@@ -161,10 +161,11 @@ async def test_one_that_is_cancelled_before_it_begins_never_runs(docket: Docket)
     assert execution.state is ExecutionState.CANCELLED
 
 
-def test_the_pace_is_what_was_done_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("slots", "most"), [(1, IN_HAND - 1), (IN_HAND, IN_HAND // 2)])
+def test_the_pace_is_what_was_done_lately(slots: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("docket_core.worker.pace.time.monotonic", lambda: now)
-    pace = Pace()
+    pace = Pace(slots)
     assert pace.ahead() == 0
     for _ in range(10):
         pace.ended()
@@ -173,9 +174,9 @@ def test_the_pace_is_what_was_done_lately(monkeypatch: pytest.MonkeyPatch) -> No
     assert pace.ahead() == 10
     now += MOMENT
     assert pace.ahead() == 0, "nothing has ended since"
-    for _ in range(10 * MOST):
+    for _ in range(10 * IN_HAND):
         pace.ended()
     now += MOMENT
-    assert pace.ahead() == MOST
+    assert pace.ahead() == most
     pace.stalled()
     assert pace.ahead() == 0
