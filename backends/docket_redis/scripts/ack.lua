@@ -87,8 +87,7 @@ local function put_off(key, part, item, token_text)
 end
 
 local function apply(key, part, item, token_text)
-  call('ZREM', P..'l:'..part.f, key)
-  touched[part.f] = true
+  unlease(part.f, key)
   if part.c then call('ZREM', P..'lx', 'c'..key) end
   if item.outcome then
     local successor = not part.c and item.successor or nil

@@ -4,7 +4,7 @@ call('DEL', P..'-') -- a write that frees comes first: then a full store drains
 local worker, limit, lease, max, any = A[3], tonumber(A[4]), tonumber(A[5]), tonumber(A[6]), A[7] == '1'
 local out, ended, leases, granted = {}, {}, {}, 0
 
-local EXPIRES, LARGE = int(now + lease), 8 * 1024 * 1024
+local LEASED, LARGE = int(now + lease), 8 * 1024 * 1024
 local size = 0 -- of the payloads so far: a claim ends early rather than answer very much
 
 local function grant(key, part, parked)
@@ -12,16 +12,15 @@ local function grant(key, part, parked)
   if delivery > 1 and not (max and delivery >= max) then
     recovery = math.min(60, 2 ^ math.min(delivery - 2, 16)) * 1000000
   end
-  local fields = {'s', 'r', 't', mine, 'l', EXPIRES, 'k', worker, 'u', NOW, 'd', delivery, 'i', ''}
-  local function put_field(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
-  if part.b then put_field('b', '') end
-  if recovery > 0 or part.v then put_field('v', recovery > 0 and int(recovery) or '') end
-  if parked then put_field('pm', part.pm or ''); put_field('pk', '') end
+  if part.b or part.v or recovery > 0 or parked then -- seldom
+    call('HSET', P..'t:'..key, 'b', '', 'v', recovery > 0 and int(recovery) or '')
+    if parked then call('HSET', P..'t:'..key, 'pm', part.pm or '', 'pk', '') end
+  end
   if part.pu then call('HDEL', P..'t:'..key, 'pc', 'pt', 'pg', 'pu') end
-  call('HSET', P..'t:'..key, unpack(fields))
+  call('HSET', P..'t:'..key, 's', 'r', 't', mine, 'l', LEASED, 'k', worker, 'u', NOW, 'd', delivery, 'i', '')
   local of = leases[part.f]
   if not of then of = {}; leases[part.f] = of end
-  of[#of + 1], of[#of + 2] = recovery == 0 and EXPIRES or int(now + lease + recovery), key
+  of[#of + 1], of[#of + 2] = recovery == 0 and LEASED or int(now + lease + recovery), key
   part.s, part.k, part.u = 'r', worker, NOW
   tell_state(key, part, 'R')
   local payload = part.x and (call('GET', blob(key, part.r)) or '') or whole(part, 'p')
@@ -171,7 +170,7 @@ for round = 1, 2 do
 end
 
 for fn, scored in pairs(leases) do
-  for from = 1, #scored, 2000 do call('ZADD', P..'l:'..fn, unpack(scored, from, math.min(from + 1999, #scored))) end
+  in_portions('ZADD', P..'l:'..fn, scored)
   touched[fn] = true
 end
 settle()

@@ -50,8 +50,25 @@ local function head(key)
   return first[2] and tonumber(first[2]) or nil
 end
 
+-- What a script takes out of l:<f> and puts into ex, it does in one go for all: with `written`.
+local unleased, expiring = {}, {}
+local function unlease(fn, key)
+  local keys = unleased[fn]
+  if keys then keys[#keys + 1] = key else unleased[fn] = {key} end
+  touched[fn] = true
+end
+local function in_portions(command, name, values)
+  for from = 1, #values, 2000 do call(command, name, unpack(values, from, math.min(from + 1999, #values))) end
+end
+local function written()
+  for fn, keys in pairs(unleased) do in_portions('ZREM', P..'l:'..fn, keys) end
+  if expiring[1] then in_portions('ZADD', P..'ex', expiring) end
+  unleased, expiring = {}, {}
+end
+
 -- Brings nx up to date for the functions that were touched, and rings where something may be claimed earlier than known.
 local function settle()
+  written()
   settle_gates()
   if high then call('HSET', P..'m', 'tok', int(high), 'v', '1') end
   for fn in pairs(appended) do
@@ -151,6 +168,8 @@ local function bear(key, task, number, kept)
   end
 end
 
+local EXPIRES = int(now + RETENTION)
+
 -- Makes the live part the last one, or forgets it. `outcome`: flat fields; `failure`: the error text that events tell.
 -- The caller has taken it out of its index.
 local function finish(key, part, state, outcome, failure, successor)
@@ -158,11 +177,11 @@ local function finish(key, part, state, outcome, failure, successor)
   local live = P..'t:'..key
   if RETENTION > 0 then
     if part.Z then call('DEL', blob(key, part.Z)) end
-    local last, expires = P..'z:'..key, int(now + RETENTION)
+    local last = P..'z:'..key
     call('RENAME', live, last)
-    call('HSET', last, 'zs', state, 'zc', NOW, 'zx', expires, unpack(outcome))
+    call('HSET', last, 'zs', state, 'zc', NOW, 'zx', EXPIRES, unpack(outcome))
     if part.pm or part.pl then call('HDEL', last, 'pm', 'pl', 'rq') end
-    call('ZADD', P..'ex', expires, key)
+    expiring[#expiring + 1], expiring[#expiring + 2] = EXPIRES, key
   else
     call('DEL', live)
     if part.x then call('DEL', blob(key, part.r)) end
@@ -210,6 +229,7 @@ end
 
 -- Removes last parts whose retention is over; how many.
 local function expire_last(portion)
+  written()
   local expired = call('ZRANGEBYSCORE', P..'ex', '-inf', NOW, 'LIMIT', 0, portion)
   for _, key in ipairs(expired) do
     local last = load(P..'z:'..key)
