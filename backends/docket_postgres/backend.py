@@ -34,7 +34,6 @@ from docket_core.backend.states import State
 from docket_postgres import operations
 from docket_postgres.enqueuing import PostgresEnqueuer
 from docket_postgres.hints import Hints, News, Seen
-from docket_postgres.joining import joined
 from docket_postgres.settings import settings_of
 from docket_postgres.store import Store
 from docket_postgres.strikes import StrikeReader
@@ -258,6 +257,8 @@ class PostgresBackend:
     @asynccontextmanager
     async def join(self, connection: object) -> AsyncGenerator[Enqueuer, None]:
         """Put tasks into the caller's own transaction."""
+        from docket_postgres.joining import joined  # noqa: PLC0415 - SQLAlchemy's asyncio: only who joins pays
+
         fetch = await joined(connection, self._settings.schema, self._store.identity)
         yield PostgresEnqueuer(fetch, self._settings, self._opening.max_payload, self._store.now)
 

@@ -16,12 +16,7 @@ from docket_core.backend.kit import translated
 from docket_core.errors import BackendUnavailable, ConfigurationError, DocketError
 from docket_postgres.enqueuing import Fetch
 from docket_postgres.errors import sqlstate_of, translate
-
-IDENTITY_SQL = """
-    select current_database()::text, (select d.oid::bigint from pg_database d where d.datname = current_database()),
-      '"{schema}".task'::regclass::oid::bigint, (select v.identity from "{schema}".version v)
-"""
-"""What tells one store from another: its database, its tables, and what was drawn when they were made."""
+from docket_postgres.store import IDENTITY_SQL
 
 _MISSING = frozenset({"42P01", "3F000"})
 

@@ -10,12 +10,16 @@ from docket_core.backend.clock import Clock, Micros
 from docket_core.errors import BackendUnavailable, SchemaMismatch
 from docket_postgres.connections import Connection, Connections
 from docket_postgres.errors import MISSING, sqlstate_of
-from docket_postgres.joining import IDENTITY_SQL
 from docket_postgres.migrations import is_current, upgrade
 from docket_postgres.settings import Settings
 
 Row = Sequence[Any]
 _PATIENCE = 6.0
+IDENTITY_SQL = """
+    select current_database()::text, (select d.oid::bigint from pg_database d where d.datname = current_database()),
+      '"{schema}".task'::regclass::oid::bigint, (select v.identity from "{schema}".version v)
+"""
+"""What tells one store from another: its database, its tables, and what was drawn when they were made."""
 
 
 class Store:

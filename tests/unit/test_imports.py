@@ -63,3 +63,7 @@ def test_only_who_makes_the_tables_of_a_sqlite_file_waits_for_sqlalchemy(
     monkeypatch.setenv("DOCKET_URL", f"sqlite:///{tmp_path / 'docket.db'}")
     assert imported(OPEN, ["sqlalchemy", "aiosqlite"]) == ["sqlalchemy"]
     assert imported(OPEN, ["sqlalchemy", "aiosqlite"]) == []
+
+
+def test_only_who_joins_a_transaction_on_postgres_waits_for_sqlalchemys_asyncio() -> None:
+    assert imported("import docket_postgres.backend", ["sqlalchemy.ext.asyncio"]) == []
