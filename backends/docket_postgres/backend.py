@@ -2,14 +2,15 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from docket_core.backend.capabilities import Capabilities, Durability
 from docket_core.backend.clock import SYSTEM_CLOCK, Clock, Micros
+from docket_core.backend.finishing import Finishing
 from docket_core.backend.hookspecs import Opening
 from docket_core.backend.model import (
     Ack,
@@ -60,7 +61,12 @@ class PostgresBackend:
         self._offset: Micros = 0
         """How far the store's time is ahead of the clock's."""
         self._is_waiting = False
+        self._calls = 0
+        """How many callers wait now."""
+        self._quiet: asyncio.Event | None = None
+        """Set once none does any more, while this closes."""
         self._under_way: set[asyncio.Task[Any]] = set()
+        """What goes on without its caller."""
         self._capabilities = Capabilities(
             durable=True,
             distributed=True,
@@ -118,6 +124,12 @@ class PostgresBackend:
 
     async def _settle(self) -> None:
         """Let what is under way come to its end, but do not wait for a server that does not answer."""
+        if self._calls:
+            self._quiet = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self._quiet.wait()
+            self._quiet = None
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=_PATIENCE)
         for task in self._under_way:
@@ -148,22 +160,23 @@ class PostgresBackend:
         max_deliveries: int | None = None,
     ) -> Claimed:
         seen = Seen(self._news.mark, self._clock.now())
-        claiming = self._start(operations.claim(self._store, worker, functions, limit, lease, max_deliveries, seen))
-        try:
-            claimed = await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            claiming.add_done_callback(self._give_back)
-            raise
+        claiming = operations.claim(self._store, worker, functions, limit, lease, max_deliveries, seen)
+        claimed = await self._finished(claiming, self._left_claim)
         if self._opening.clock is None:
             self._offset = claimed.now - self._clock.now()
         return claimed
+
+    def _left_claim(self, claiming: "asyncio.Task[Claimed]") -> None:
+        self._adopt(claiming)
+        claiming.add_done_callback(self._give_back)
 
     def _give_back(self, claiming: "asyncio.Task[Claimed]") -> None:
         """Nobody waits for these claims any more: release them, so that none stands until its lease ends."""
         if not claiming.cancelled() and claiming.exception() is None:
             claims = claiming.result().claims
             if claims:
-                self._start(operations.ack(self._store, [Ack.release(claim) for claim in claims]))
+                released = operations.ack(self._store, [Ack.release(claim) for claim in claims])
+                self._adopt(asyncio.get_running_loop().create_task(released))
 
     async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
         if not self._is_waiting:
@@ -264,17 +277,24 @@ class PostgresBackend:
 
     # --- finishing what was begun -----------------------------------------------------------------
 
-    def _start(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
-        task = asyncio.get_running_loop().create_task(work)
+    def _adopt(self, task: "asyncio.Task[Any]") -> None:
+        """Keep a task until it has ended."""
         self._under_way.add(task)
         task.add_done_callback(self._forget)
-        return task
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # it was told to whoever waited; a cancelled caller does not want to know
 
-    async def _finished(self, work: Coroutine[Any, Any, Result]) -> Result:
+    async def _finished(
+        self, work: Coroutine[Any, Any, Result], left: "Callable[[asyncio.Task[Result]], object] | None" = None
+    ) -> Result:
         """The result of `work`, which goes on if the caller is cancelled: what was sent takes effect anyway."""
-        return await asyncio.shield(self._start(work))
+        self._calls += 1
+        try:
+            return await Finishing(work, left or self._adopt)
+        finally:
+            self._calls -= 1
+            if not self._calls and self._quiet is not None:
+                self._quiet.set()

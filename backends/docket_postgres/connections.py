@@ -76,6 +76,14 @@ async def connect(dsn: str, settings: Settings, application: str) -> Connection:
         raise
 
 
+async def _in_transaction(
+    connection: Connection, timeout: float, sql: str, arguments: Sequence[object]
+) -> Sequence[Row]:
+    """The rows of a statement by way of a pooler, which keeps one session for us for a transaction and no longer."""
+    async with asyncio.timeout(timeout), connection.transaction():
+        return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
+
+
 class Connections:
     """At most `size` connections; what was used last is used next, so idle ones stay idle.
 
@@ -87,6 +95,7 @@ class Connections:
         self._settings = settings
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._used: set[Connection] = set()
         self._closed = False
 
     async def fetch(self, sql: str, *arguments: object, patience: float = 1.0) -> Sequence[Row]:
@@ -100,9 +109,8 @@ class Connections:
         async def fetched(connection: Connection) -> Sequence[Row]:
             if self._settings.prepared:
                 return cast("Sequence[Row]", await connection.fetch(sql, *arguments, timeout=timeout))
-            # a pooler keeps one session for us as long as a transaction lasts, and no longer
-            async with asyncio.timeout(timeout), connection.transaction():
-                return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
+            # in a task of its own, which the timeout can cancel
+            return await asyncio.get_running_loop().create_task(_in_transaction(connection, timeout, sql, arguments))
 
         return await self.run(fetched)
 
@@ -132,6 +140,7 @@ class Connections:
     async def _once(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
         prepared = self._settings.prepared
         connection = await self._take()
+        self._used.add(connection)
         try:
             result = await work(connection)
         except BaseException as error:
@@ -141,12 +150,15 @@ class Connections:
             else:
                 self._give_back(connection, prepared)
             raise
-        self._give_back(connection, prepared)
-        return result
+        else:
+            self._give_back(connection, prepared)
+            return result
+        finally:
+            self._used.discard(connection)
 
     def _give_back(self, connection: Connection, prepared: bool) -> None:
-        """Keep it for the next, unless it has prepared statements that nobody may use any more."""
-        if prepared == self._settings.prepared:
+        """Keep it for the next, unless it has prepared statements that nobody may use any more, or all is closed."""
+        if prepared == self._settings.prepared and not self._closed:
             self._idle.append(connection)
         else:
             connection.terminate()
@@ -167,8 +179,10 @@ class Connections:
         self._idle.clear()
 
     async def close(self) -> None:
-        """Close what lies idle; nothing may be under way."""
+        """Close what lies idle; what is still used is cut off, as its server does not answer."""
         self._closed = True
+        for connection in self._used:
+            connection.terminate()
         idle, self._idle = self._idle, []
         for connection in idle:
             try:
