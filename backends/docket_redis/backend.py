@@ -10,6 +10,7 @@ from typing import Self
 
 from docket_core.backend.capabilities import Capabilities
 from docket_core.backend.clock import SYSTEM_CLOCK, Clock, Micros
+from docket_core.backend.finishing import Finishing
 from docket_core.backend.hookspecs import Opening
 from docket_core.backend.kit import check_label, groups, is_refused, refusal_of_ack, refusal_of_task
 from docket_core.backend.model import (
@@ -140,14 +141,14 @@ class RedisBackend:
         max_deliveries: int | None = None,
     ) -> Claimed:
         check_label("worker name", worker)
-        claiming = asyncio.ensure_future(self._claim(worker, functions, min(limit, PORTION * 2), lease, max_deliveries))
-        try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # nobody will see what it brings: it goes back
-            giving_back = asyncio.create_task(self._give_back(claiming))
-            self._background.add(giving_back)
-            giving_back.add_done_callback(self._background.discard)
-            raise
+        claiming = self._claim(worker, functions, min(limit, PORTION * 2), lease, max_deliveries)
+        return await Finishing(claiming, self._left)
+
+    def _left(self, claiming: "asyncio.Task[Claimed]") -> None:
+        """Nobody will see what this claim brings: it goes back."""
+        giving_back = asyncio.create_task(self._give_back(claiming))
+        self._background.add(giving_back)
+        giving_back.add_done_callback(self._background.discard)
 
     async def _claim(
         self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros, max_deliveries: int | None
