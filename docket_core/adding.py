@@ -3,10 +3,9 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, overload
 
 from docket_core import instrumentation
 from docket_core.backend.clock import Clock, Micros, to_micros
@@ -27,13 +26,12 @@ MANY = 1000
 """How many tasks go into one call of the backend."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskCall:
+class TaskCall(NamedTuple):
     """A call that has been written down but not put on any docket."""
 
     function_name: str
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    kwargs: Mapping[str, Any] = {}
     key: str | None = None
     when: datetime | timedelta | None = None
 
@@ -193,7 +191,8 @@ class Adder(ABC):
         docket = self.docket
         name = execution.function_name
         key = execution.key
-        check_label("key", key)
+        if key is not execution.run:  # else it was made here
+            check_label("key", key)
         payload = encode_call(docket.codec, CodecContext(docket.name, key, name), execution.args, execution.kwargs)
         limit = docket.backend.capabilities.max_payload
         if len(payload) > limit:
