@@ -46,7 +46,11 @@ def pack(*command: Argument) -> bytes:
         return hiredis.pack_command(tuple(plain))  # type: ignore[arg-type, no-any-return]
 
 
-class Connection(asyncio.Protocol):
+_BUFFER = 256 * 1024
+"""Bytes that one read takes at most."""
+
+
+class Connection(asyncio.BufferedProtocol):
     """A connected socket. Calls are written at once; whoever gave up on one does not disturb the others."""
 
     def __init__(self, timeout: float, push: Callable[[Reply], None] | None = None) -> None:
@@ -55,6 +59,8 @@ class Connection(asyncio.Protocol):
         self._push = push
         """Where replies go that nobody asked for: those of a connection that subscribes."""
         self._reader = hiredis.Reader(replyError=ServerError)
+        self._buffer = bytearray(_BUFFER)
+        """Read into again and again: a plain protocol is given new bytes, as large as this, at each read."""
         self._pending: deque[asyncio.Future[Reply]] = deque()
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -105,9 +111,14 @@ class Connection(asyncio.Protocol):
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._heard = self._loop.time()
-        self._reader.feed(data)
+        # takes any bytes-like object, though its stub does not say so
+        self._reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]
         try:
             while (reply := self._reader.gets()) is not False:
                 if self._push is not None and not self._pending:

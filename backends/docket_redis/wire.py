@@ -73,6 +73,8 @@ _SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) not in "{}%*?[
 
 def portions(items: Sequence[Sequence[Argument]]) -> list[slice]:
     """Which items go into one script each: neighbours, neither too many nor too large."""
+    if len(items) == 1:
+        return [slice(0, 1)]
     cuts, size, start = [0], 0, 0
     for at, item in enumerate(items):
         of_item = sum(len(value) for value in item if isinstance(value, bytes))

@@ -43,9 +43,9 @@ end
 for o = 4, #A, 9 do
   local key, task = A[o], {fn = A[o + 1], run = A[o + 2], attempt = A[o + 5], long = A[o + 6], payload = A[o + 7], headers = A[o + 8]}
   task.due, task.when = due_time(A[o + 3], A[o + 4])
-  local live, last, hold = load(P..'t:'..key), nil, nil
-  if live or call('EXISTS', P..'z:'..key, P..'h:'..key) > 0 then
-    last, hold = load_last(key), load(P..'h:'..key)
+  local live, last, hold
+  if call('EXISTS', P..'t:'..key, P..'z:'..key, P..'h:'..key) > 0 then
+    live, last, hold = load(P..'t:'..key), load_last(key), load(P..'h:'..key)
   end
   if live and live.r == task.run then answer('A', live, letter(live)); heal(key, live)
   elseif hold and hold.r == task.run then answer('A', hold, 'R')
