@@ -115,7 +115,8 @@ class RedisBackend:
         portions = wire.portions(items)
         answers: list[Enqueued] = []
         sent = [wire.flat(items[portion], on_conflict.value) for portion in portions]
-        replies = await self._client.run_each("enqueue", sent) if sent else []
+        script = "enqueue" if on_conflict is OnConflict.KEEP else "replace"
+        replies = await self._client.run_each(script, sent) if sent else []
         for portion, reply in zip((taken[one] for one in portions), replies, strict=True):
             if isinstance(reply, ServerError):
                 error = translated(reply)

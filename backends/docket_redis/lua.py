@@ -5,26 +5,29 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import NamedTuple
 
-_ENDS = ("base", "gates", "parts")
-_PARTS: dict[str, tuple[str, ...]] = {
-    "acquire": _ENDS,
-    "ack": _ENDS,
-    "cancel": _ENDS,
-    "claim": _ENDS,
-    "clear": _ENDS,
-    "counts": ("base",),
-    "enqueue": _ENDS,
-    "get": (*_ENDS, "records"),
-    "presence": ("base",),
-    "progress": _ENDS,
-    "prune": _ENDS,
-    "release": _ENDS,
-    "renew": _ENDS,
-    "scan": (*_ENDS, "records"),
-    "strike": ("base",),
-    "strikes": ("base",),
+_PARTS = ("base", "parts")
+_ENDS = (*_PARTS, "gates", "endings")
+_FILES: dict[str, tuple[str, ...]] = {
+    "acquire": (*_ENDS, "acquire"),
+    "ack": (*_ENDS, "ack"),
+    "cancel": (*_ENDS, "cancel"),
+    "claim": (*_ENDS, "claim"),
+    "clear": (*_ENDS, "clear"),
+    "counts": ("base", "counts"),
+    "enqueue": (*_PARTS, "enqueue"),
+    "get": (*_PARTS, "records", "get"),
+    "presence": ("base", "presence"),
+    "progress": (*_PARTS, "progress"),
+    "prune": (*_ENDS, "prune"),
+    "release": (*_ENDS, "release"),
+    "renew": (*_ENDS, "renew"),
+    "replace": (*_ENDS, "displace", "enqueue"),
+    "scan": (*_PARTS, "records", "scan"),
+    "strike": ("base", "strike"),
+    "strikes": ("base", "strikes"),
 }
-NAMES = tuple(_PARTS)
+"""Of each script its files: no more than it needs, since every call makes all of their functions."""
+NAMES = tuple(_FILES)
 _DEEPER, _OUT = b"return (function()\n", b"end)()"
 """Each file stands in a function of its own, inside the one before it. What a Lua function takes from further out it
 gets by a copy; what from its own level, by a walk along all that its neighbours took; a call makes fifty functions."""
@@ -40,8 +43,8 @@ class Script(NamedTuple):
 
 @cache
 def script(name: str) -> Script:
-    """The script of that name, with the files it stands on in front."""
+    """The script of that name, put together from its files."""
     folder = files("docket_redis") / "scripts"
-    parts = [(folder / f"{part}.lua").read_bytes() for part in (*_PARTS[name], name)]
+    parts = [(folder / f"{part}.lua").read_bytes() for part in _FILES[name]]
     text = _DEEPER.join(parts) + _OUT * (len(parts) - 1)
     return Script(name, text, sha1(text, usedforsecurity=False).hexdigest())

@@ -1,4 +1,4 @@
--- Adds. ARGV: policy (keep, replace), then 9 of each item: key function run kind due attempt long payload headers.
+-- Adds, as the scripts `enqueue` and `replace`. ARGV: policy (keep, replace), then 9 of each item: key function run kind due attempt long payload headers.
 -- Answers now, then 5 of each item: A accepted or E exists, run, generation, when, state.
 call('SETRANGE', P..'-', 0, '') -- changes nothing, but is refused when memory is full, and with it all of the script
 local keep, out = A[3] == 'keep', {NOW}
@@ -6,30 +6,6 @@ local keep, out = A[3] == 'keep', {NOW}
 local function answer(code, part, state)
   local at = #out
   out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5] = code, part.r, part.g, part.w, state
-end
-
--- Makes room for a newer live part: what is pending goes, what runs under a lease becomes a hold.
-local function displace(key, live)
-  if live.s == 'r' then
-    call('ZREM', P..'l:'..live.f, key)
-    touched[live.f] = true
-    if live.c then call('ZREM', P..'lx', 'c'..key) end
-    if tonumber(live.l) > now then
-      for _, permit in ipairs(permits_of(key, live)) do
-        if string.find(permit[3], 'e') then remove_permit(live, permit[1], permit[2]) end
-      end
-      call('RENAME', P..'t:'..key, P..'h:'..key)
-      call('HSET', P..'h:'..key, 'pm', live.pm or '')
-      call('ZADD', P..'lx', live.l, 'h'..key)
-      return '1'
-    end
-  else
-    unplace(key, live)
-  end
-  run_ended(key, live)
-  call('DEL', P..'t:'..key)
-  if live.x then call('DEL', blob(key, live.r)) end
-  return live.H
 end
 
 -- A pending one whose entry somebody has deleted from the store is put back.
@@ -55,7 +31,7 @@ for o = 4, #A, 9 do
     local any = live or last or hold or {}
     local number = generation(live, last, hold) + 1
     local held = hold and '1' or nil
-    if live then held = displace(key, live) end
+    if live then held = displace(key, live) end -- never with keep: it is in the other script
     bear(key, task, number, {n = any.n, za = any.za, Z = last and last.x and last.r, H = held})
     answer('A', {r = task.run, g = int(number), w = task.when}, task.due <= now and 'Q' or 'S')
   end

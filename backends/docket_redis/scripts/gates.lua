@@ -5,7 +5,6 @@
 --   p:<gate>SEP<function>   sorted set, key -> place
 -- and of all: ge, gate -> earliest expiry; of each function: pw:<function>, gate -> lower bound of the next free permit.
 -- Flags: b lives with the lease, e its denials extend, r taken by a claim for a parked task.
-local touched = {} -- functions whose place in nx must be looked at again
 local gates = {} -- gates that may be forgotten, or whose earliest expiry changed
 local LIMIT, END = SEP, '\30' -- END closes each permit in a part's list: gate SEP holder END
 
