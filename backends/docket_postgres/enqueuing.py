@@ -43,6 +43,8 @@ class PostgresEnqueuer:
                 fitting.append((task.key, position))
             else:
                 answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
+        if len(tasks) == len(fitting) == 1:
+            return await self._add_some(tasks, [1], on_conflict, at_once)
         for portion in portions(fitting, lambda pair: len(tasks[pair[1]].payload)):
             firsts: dict[str, int] = {}
             for wave in waves(portion):
@@ -66,7 +68,7 @@ class PostgresEnqueuer:
         return True
 
     async def _add_some(
-        self, tasks: list[Task], ranks: list[int], on_conflict: OnConflict, at_once: bool
+        self, tasks: Sequence[Task], ranks: list[int], on_conflict: OnConflict, at_once: bool
     ) -> list[Enqueued]:
         if not tasks:
             return []
@@ -77,7 +79,7 @@ class PostgresEnqueuer:
             self._now(),
             on_conflict is OnConflict.REPLACE,
             *task_columns(tasks, at_once=at_once),
-            None if ranks == list(range(1, len(ranks) + 1)) else ranks,
+            None if len(ranks) == 1 or ranks == list(range(1, len(ranks) + 1)) else ranks,
         )
         if rows[0][0] is None:
             return [_fresh(task, rows[0][4], at_once) for task in tasks]
