@@ -45,11 +45,11 @@ class Adder(ABC):
         """The docket that the calls are put on."""
 
     @abstractmethod
-    async def _enqueue(self, task: Task, on_conflict: OnConflict) -> Enqueued:
+    def _enqueue(self, task: Task, on_conflict: OnConflict) -> Awaitable[Enqueued]:
         """Send one task."""
 
     @abstractmethod
-    async def _enqueue_many(self, tasks: Sequence[Task], on_conflict: OnConflict) -> Sequence[Enqueued]:
+    def _enqueue_many(self, tasks: Sequence[Task], on_conflict: OnConflict) -> Awaitable[Sequence[Enqueued]]:
         """Send many tasks that are treated alike."""
 
     @overload
@@ -155,7 +155,9 @@ class Adder(ABC):
         async def scheduled(*args: Any, **kwargs: Any) -> Execution:
             task.check_call(args, kwargs)
             execution = Execution(docket, task.function, args, kwargs, key, when, function_name=task.name)
-            return await self._submit(execution, on_conflict, operation)
+            if instrumentation.tracing():
+                return await self._submit(execution, on_conflict, operation)
+            return await self._send(execution, on_conflict, {})
 
         return scheduled
 
@@ -263,19 +265,24 @@ def check_due(due: Micros | timedelta | None, clock: Clock) -> None:
         raise InvalidInput("a task cannot be due after the year 9999")
 
 
-async def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> Sequence[Enqueued]:
+def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> Awaitable[Sequence[Enqueued]]:
     """Send tasks in their order: neighbours that are treated alike share a call."""
-    if len(items) == 1:
-        return await send_alike(enqueuer, [items[0][0]], items[0][1])
+    on_conflict = items[0][1]
+    if all(item[1] is on_conflict for item in items):
+        return send_alike(enqueuer, [task for task, _ in items], on_conflict)
+    return _send_groups(enqueuer, items)
+
+
+async def _send_groups(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> Sequence[Enqueued]:
     replies: list[Enqueued] = []
     for on_conflict, group in groupby(items, key=lambda item: item[1]):
         replies += await send_alike(enqueuer, [task for task, _ in group], on_conflict)
     return replies
 
 
-async def send_alike(enqueuer: Enqueuer, tasks: Sequence[Task], on_conflict: OnConflict) -> Sequence[Enqueued]:
+def send_alike(enqueuer: Enqueuer, tasks: Sequence[Task], on_conflict: OnConflict) -> Awaitable[Sequence[Enqueued]]:
     """Send tasks with one rule for conflicts: `enqueue` if all are for now."""
     for task in tasks:
         if task.when is not None or task.delay is not None:
-            return await enqueuer.schedule(tasks, on_conflict)
-    return await enqueuer.enqueue(tasks, on_conflict)
+            return enqueuer.schedule(tasks, on_conflict)
+    return enqueuer.enqueue(tasks, on_conflict)

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
@@ -338,20 +338,20 @@ class Docket(Adder):
         """Tell of a running task's progress; calls of one moment share a round trip."""
         return await self._progress(update)
 
-    async def _send_adds(self, items: list[tuple[Task, OnConflict]]) -> Sequence[Enqueued]:
-        return await send_tasks(self.backend, items)
+    def _send_adds(self, items: list[tuple[Task, OnConflict]]) -> Awaitable[Sequence[Enqueued]]:
+        return send_tasks(self.backend, items)
 
-    async def _send_cancels(self, keys: list[str]) -> Sequence[CancelReply]:
-        return await self.backend.cancel(keys)
+    def _send_cancels(self, keys: list[str]) -> Awaitable[Sequence[CancelReply]]:
+        return self.backend.cancel(keys)
 
-    async def _send_progress(self, updates: list[ProgressUpdate]) -> Sequence[ProgressReply]:
-        return await self.backend.progress(updates)
+    def _send_progress(self, updates: list[ProgressUpdate]) -> Awaitable[Sequence[ProgressReply]]:
+        return self.backend.progress(updates)
 
-    async def _enqueue(self, task: Task, on_conflict: OnConflict) -> Enqueued:
-        return await self._adds((task, on_conflict))
+    def _enqueue(self, task: Task, on_conflict: OnConflict) -> Awaitable[Enqueued]:
+        return self._adds((task, on_conflict))
 
-    async def _enqueue_many(self, tasks: Sequence[Task], on_conflict: OnConflict) -> Sequence[Enqueued]:
-        return await send_alike(self.backend, tasks, on_conflict)
+    def _enqueue_many(self, tasks: Sequence[Task], on_conflict: OnConflict) -> Awaitable[Sequence[Enqueued]]:
+        return send_alike(self.backend, tasks, on_conflict)
 
     def _span(self, operation: str, attributes: dict[str, str]) -> Any:
         return instrumentation.tracer.start_as_current_span(

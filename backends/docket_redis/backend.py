@@ -109,14 +109,20 @@ class RedisBackend:
         return await self._add(tasks, on_conflict, at_once=False)
 
     async def _add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> list[Enqueued]:
+        script = "enqueue" if on_conflict is OnConflict.KEEP else "replace"
+        if len(tasks) == 1 and refusal_of_task(tasks[0], self._max_payload) is None:  # the common case, by a short way
+            sent = wire.enqueue_arguments(tasks[0], at_once=at_once)
+            try:
+                return wire.enqueued(tasks, await self._client.run(script, on_conflict.value, *sent))
+            except Overloaded as full:
+                return [_refused(tasks[0], full)]
         refusals = [refusal_of_task(task, self._max_payload) for task in tasks]
         taken = [task for task, refusal in zip(tasks, refusals, strict=True) if refusal is None]
         items = [wire.enqueue_arguments(task, at_once=at_once) for task in taken]
         portions = wire.portions(items)
         answers: list[Enqueued] = []
-        sent = [wire.flat(items[portion], on_conflict.value) for portion in portions]
-        script = "enqueue" if on_conflict is OnConflict.KEEP else "replace"
-        replies = await self._client.run_each(script, sent) if sent else []
+        parts = [wire.flat(items[portion], on_conflict.value) for portion in portions]
+        replies = await self._client.run_each(script, parts) if parts else []
         for portion, reply in zip((taken[one] for one in portions), replies, strict=True):
             if isinstance(reply, ServerError):
                 error = translated(reply)

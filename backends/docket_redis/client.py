@@ -50,7 +50,16 @@ class Client:
             BackendUnavailable: the server cannot be reached, or not now. What was sent may have been done.
             Overloaded: the server takes no more; nothing was written.
         """
-        return (await self.run_all(name, [arguments]))[0]
+        called = script(name)
+        connection = self._connection
+        if connection is None or not connection.usable:
+            connection = await self._connected()
+        reply = await connection.send(self._packed(called, arguments))[0]
+        if isinstance(reply, ServerError):
+            reply = await self._again(connection, called, arguments, reply)
+            if isinstance(reply, ServerError):
+                raise translated(reply) from reply
+        return reply
 
     async def run_all(self, name: str, portions: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Run one script once for each portion, in order, all sent at once; the first error is raised."""
