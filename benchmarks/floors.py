@@ -1,0 +1,229 @@
+"""What the shape of a call costs before anything is kept: a hand-over to a thread, round trips between two processes.
+
+`python -m benchmarks.floors` prints them. Beside the stores' limits (`benchmarks/limits.py`) they say how much of a
+target is left for all that a framework does; see docs/adr/0015-targets-out-of-reach.md.
+"""
+
+import asyncio
+import json
+import queue
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import asyncpg
+import hiredis
+
+from benchmarks.places import places
+
+ROUNDS, SECONDS, SAMPLES = 5, 1.0, 200
+ADD = "redis.call('XADD', KEYS[1], '*', 'p', ARGV[1]); redis.call('PUBLISH', KEYS[1]..'-bell', '')"
+TAKE = """
+local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 10)
+for _, entry in ipairs(entries) do redis.call('XDEL', KEYS[1], entry[1]) end
+return entries
+"""
+INSERT = "with added as (insert into floor (number) values ($1)) select pg_notify('floor', '')"
+DELETE = (
+    "delete from floor where id = any(array(select id from floor order by id limit 10 for update skip locked))"
+    " returning number"
+)
+
+
+class Redis:
+    """A connection to Redis, and nothing more."""
+
+    def __init__(self, url: str) -> None:
+        self._place = urlsplit(url)
+        self._parser = hiredis.Reader()
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(self._place.hostname, self._place.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+    async def ask(self, *command: str) -> Any:
+        self._writer.write(hiredis.pack_command(command))  # type: ignore[arg-type]
+        return await self.reply()
+
+    async def reply(self) -> Any:
+        while (reply := self._parser.gets()) is False:
+            self._parser.feed(await self._reader.read(65536))
+        return reply
+
+
+Began = Callable[[int], None]
+Producing = Callable[[int], Coroutine[Any, Any, object]]
+
+
+async def push_one(url: str) -> Producing:
+    redis = await Redis(url).__aenter__()
+    return lambda number: redis.ask("LPUSH", "floor-list", str(number))
+
+
+async def pop(url: str, began: Began) -> None:
+    """One round trip: the store holds the answer back until there is something."""
+    async with Redis(url) as redis:
+        while True:
+            began(int((await redis.ask("BLPOP", "floor-list", "0"))[1]))
+
+
+async def publish_one(url: str) -> Producing:
+    redis = await Redis(url).__aenter__()
+    script: bytes = await redis.ask("SCRIPT", "LOAD", ADD)
+    return lambda number: redis.ask("EVALSHA", script.decode(), "1", "floor", str(number))
+
+
+async def claim(url: str, began: Began) -> None:
+    """Two: something is heard of, and then asked for, as a claim must be that is recorded."""
+    async with Redis(url) as redis, Redis(url) as bell:
+        script: bytes = await redis.ask("SCRIPT", "LOAD", TAKE)
+        await bell.ask("SUBSCRIBE", "floor-bell")
+        while True:
+            await bell.reply()
+            for _, fields in await redis.ask("EVALSHA", script.decode(), "1", "floor"):
+                began(int(fields[1]))
+
+
+async def insert_one(url: str) -> Producing:
+    connection = await asyncpg.connect(url)
+    statement = await connection.prepare(INSERT)
+    return statement.fetch
+
+
+async def take(url: str, began: Began) -> None:
+    """A notification, and a statement that takes what is there; each commit is on the disk."""
+    heard = asyncio.Event()
+
+    def hear(*_: object) -> None:
+        heard.set()
+
+    own, ears = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        await own.execute("create table floor (id bigint generated always as identity primary key, number int)")
+        statement = await own.prepare(DELETE)
+        await ears.add_listener("floor", hear)
+        while True:
+            await heard.wait()
+            heard.clear()
+            for row in await statement.fetch():
+                began(row[0])
+    finally:
+        own.terminate()
+        ears.terminate()
+
+
+WAYS = {
+    "Redis, blocking pop": ("redis", push_one, pop),
+    "Redis, told and claimed": ("redis", publish_one, claim),
+    "Postgres, told and claimed": ("postgres", insert_one, take),
+}
+
+
+async def produce(way: str, url: str, samples: str) -> None:
+    """The other process: adds one after the other, and prints when."""
+    add = await WAYS[way][1](url)
+    called: list[float] = []
+    for number in range(int(samples)):
+        await asyncio.sleep(0.02 * random.uniform(0.5, 1.5))
+        called.append(time.monotonic())
+        await add(number)
+    print(json.dumps(called))
+
+
+async def latency(way: str, url: str, samples: int = SAMPLES) -> float:
+    """From the add in another process until it is here, the median in milliseconds."""
+    begun: dict[int, float] = {}
+
+    def began(number: int) -> None:
+        begun[number] = time.monotonic()
+
+    taking = asyncio.create_task(WAYS[way][2](url, began))
+    await asyncio.sleep(0.5)
+    command = (sys.executable, "-m", "benchmarks.floors", way, url, str(samples))
+    producer = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await producer.communicate()
+    await asyncio.sleep(0.2)
+    taking.cancel()
+    await asyncio.wait([taking])
+    called: list[float] = json.loads(out)
+    return statistics.median(1000 * (begun[number] - moment) for number, moment in enumerate(called))
+
+
+async def by_a_thread(file: Path) -> float:
+    """Inserts by way of a thread, one awaited at a time, as a share of those made in place."""
+    loop = asyncio.get_running_loop()
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    for pragma in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"):
+        connection.execute(pragma)
+    connection.execute("CREATE TABLE IF NOT EXISTS q (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)")
+    jobs: queue.SimpleQueue[asyncio.Future[None] | None] = queue.SimpleQueue()
+
+    def insert() -> None:
+        connection.execute("INSERT INTO q (payload) VALUES (?)", (b"x" * 40,))
+
+    def work() -> None:
+        while (future := jobs.get()) is not None:
+            insert()
+            loop.call_soon_threadsafe(future.set_result, None)
+
+    async def in_place() -> None:
+        insert()
+
+    async def handed_over() -> None:
+        future: asyncio.Future[None] = loop.create_future()
+        jobs.put(future)
+        await future
+
+    thread = loop.run_in_executor(None, work)
+    rates: list[float] = []
+    for way in (in_place, handed_over):
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < SECONDS:
+            await way()
+            count += 1
+        rates.append(count / (time.perf_counter() - began))
+    jobs.put(None)
+    await thread
+    connection.close()
+    return rates[1] / rates[0]
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="docket-floors-") as folder,
+        places(["redis", "postgres"], Path(folder)) as at,
+    ):
+        shares = [asyncio.run(by_a_thread(Path(folder) / "floor.db")) for _ in range(ROUNDS)]
+        print(f"SQLite, inserts by way of a thread: {_shown(shares)}x of those in place")
+        found: dict[str, list[float]] = {way: [] for way in WAYS}
+        for _ in range(ROUNDS):
+            for way, (store, _, _) in WAYS.items():
+                found[way].append(asyncio.run(_fresh_latency(way, at[store].probe)))
+        for way, values in found.items():
+            print(f"{way}: {_shown(values)} ms")
+
+
+async def _fresh_latency(way: str, probe: Any) -> float:
+    return await latency(way, await probe.fresh("floor"))
+
+
+def _shown(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        asyncio.run(produce(*sys.argv[1:]))
+    else:
+        main()
