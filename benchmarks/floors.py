@@ -15,13 +15,12 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any
 
 import asyncpg
-import hiredis
 
 from benchmarks.places import places
+from benchmarks.wire import Wire
 
 ROUNDS, SECONDS, SAMPLES = 5, 1.0, 200
 ADD = "redis.call('XADD', KEYS[1], '*', 'p', ARGV[1]); redis.call('PUBLISH', KEYS[1]..'-bell', '')"
@@ -37,60 +36,35 @@ DELETE = (
 )
 
 
-class Redis:
-    """A connection to Redis, and nothing more."""
-
-    def __init__(self, url: str) -> None:
-        self._place = urlsplit(url)
-        self._parser = hiredis.Reader()
-
-    async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection(self._place.hostname, self._place.port)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._writer.close()
-        await self._writer.wait_closed()
-
-    async def ask(self, *command: str) -> Any:
-        self._writer.write(hiredis.pack_command(command))  # type: ignore[arg-type]
-        return await self.reply()
-
-    async def reply(self) -> Any:
-        while (reply := self._parser.gets()) is False:
-            self._parser.feed(await self._reader.read(65536))
-        return reply
-
-
 Began = Callable[[int], None]
 Producing = Callable[[int], Coroutine[Any, Any, object]]
 
 
 async def push_one(url: str) -> Producing:
-    redis = await Redis(url).__aenter__()
+    redis = await Wire(url).__aenter__()
     return lambda number: redis.ask("LPUSH", "floor-list", str(number))
 
 
 async def pop(url: str, began: Began) -> None:
     """One round trip: the store holds the answer back until there is something."""
-    async with Redis(url) as redis:
+    async with Wire(url) as redis:
         while True:
             began(int((await redis.ask("BLPOP", "floor-list", "0"))[1]))
 
 
 async def publish_one(url: str) -> Producing:
-    redis = await Redis(url).__aenter__()
+    redis = await Wire(url).__aenter__()
     script: bytes = await redis.ask("SCRIPT", "LOAD", ADD)
     return lambda number: redis.ask("EVALSHA", script.decode(), "1", "floor", str(number))
 
 
 async def claim(url: str, began: Began) -> None:
     """Two: something is heard of, and then asked for, as a claim must be that is recorded."""
-    async with Redis(url) as redis, Redis(url) as bell:
+    async with Wire(url) as redis, Wire(url) as bell:
         script: bytes = await redis.ask("SCRIPT", "LOAD", TAKE)
         await bell.ask("SUBSCRIBE", "floor-bell")
         while True:
-            await bell.reply()
+            await bell.replies(1)
             for _, fields in await redis.ask("EVALSHA", script.decode(), "1", "floor"):
                 began(int(fields[1]))
 

@@ -8,13 +8,12 @@ import asyncio
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, cast
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
-import hiredis
 
+from benchmarks.wire import Wire
 from docket_core.bench.agent import Subject, serve
 from docket_core.bench.marks import Marks
 
@@ -22,53 +21,33 @@ PAYLOAD = b"x" * 40
 SCENARIOS = frozenset({"add", "add-many", "bare-10", "bare-100"})
 
 
-_pack = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - its stub says one argument
-
-
 class RedisLimit(Subject):
     """A stream: one script that appends, pipelines of appends, a group that reads and acknowledges in batches."""
 
     async def open(self, url: str, name: str, settings: dict[str, Any], marks: Marks) -> None:
-        place = urlsplit(url)
-        self._reader, self._writer = await asyncio.open_connection(place.hostname, place.port)
-        self._parser = hiredis.Reader()
-        self._add = ("EVALSHA", await self._ask("SCRIPT", "LOAD", _APPEND), 1, name, PAYLOAD)
+        self._wire = await Wire(url).__aenter__()
+        self._add = ("EVALSHA", await self._wire.ask("SCRIPT", "LOAD", _APPEND), 1, name, PAYLOAD)
         self._name = name
 
     async def add(self, number: int) -> None:
-        await self._ask(*self._add)
+        await self._wire.ask(*self._add)
 
     async def add_many(self, numbers: Sequence[int]) -> None:
-        await self._pipeline([("XADD", self._name, "*", "p", PAYLOAD)] * len(numbers))
+        await self._wire.pipeline([("XADD", self._name, "*", "p", PAYLOAD)] * len(numbers))
 
     async def bare(self, batch: int, count: int) -> float:
-        await self._ask("XGROUP", "CREATE", self._name, "group", "0", "MKSTREAM")
+        await self._wire.ask("XGROUP", "CREATE", self._name, "group", "0", "MKSTREAM")
         for start in range(0, count, 1000):
             await self.add_many(range(start, min(count, start + 1000)))
         began, done = time.perf_counter(), 0
         while done < count:
-            reply = await self._ask("XREADGROUP", "GROUP", "group", "me", "COUNT", batch, "STREAMS", self._name, ">")
+            reply = await self._wire.ask(
+                "XREADGROUP", "GROUP", "group", "me", "COUNT", batch, "STREAMS", self._name, ">"
+            )
             ids = [entry[0] for entry in reply[0][1]]
-            await self._pipeline([("XACK", self._name, "group", *ids), ("XDEL", self._name, *ids)])
+            await self._wire.pipeline([("XACK", self._name, "group", *ids), ("XDEL", self._name, *ids)])
             done += len(ids)
         return time.perf_counter() - began
-
-    async def _ask(self, *command: str | bytes | int) -> Any:
-        (reply,) = await self._pipeline([command])
-        return reply
-
-    async def _pipeline(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
-        self._writer.write(b"".join(_pack(command) for command in commands))
-        replies: list[Any] = []
-        while len(replies) < len(commands):
-            reply = self._parser.gets()
-            if reply is False:
-                self._parser.feed(await self._reader.read(65536))
-            elif isinstance(reply, hiredis.ReplyError):
-                raise reply
-            else:
-                replies.append(reply)
-        return replies
 
 
 _APPEND = "return redis.call('XADD', KEYS[1], '*', 'p', ARGV[1])"

@@ -155,9 +155,7 @@ class Adder(ABC):
         async def scheduled(*args: Any, **kwargs: Any) -> Execution:
             task.check_call(args, kwargs)
             execution = Execution(docket, task.function, args, kwargs, key, when, function_name=task.name)
-            if instrumentation.tracing():
-                return await self._submit(execution, on_conflict, operation)
-            return await self._send(execution, on_conflict, {})
+            return await self._submit(execution, on_conflict, operation)
 
         return scheduled
 

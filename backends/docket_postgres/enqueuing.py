@@ -79,7 +79,7 @@ class PostgresEnqueuer:
             self._now(),
             on_conflict is OnConflict.REPLACE,
             *task_columns(tasks, at_once=at_once),
-            None if len(ranks) == 1 or ranks == list(range(1, len(ranks) + 1)) else ranks,
+            None if ranks == list(range(1, len(ranks) + 1)) else ranks,
         )
         if rows[0][0] is None:
             return [_fresh(task, rows[0][4], at_once) for task in tasks]

@@ -50,15 +50,9 @@ class Client:
             BackendUnavailable: the server cannot be reached, or not now. What was sent may have been done.
             Overloaded: the server takes no more; nothing was written.
         """
-        called = script(name)
-        connection = self._connection
-        if connection is None or not connection.usable:
-            connection = await self._connected()
-        reply = await connection.send(self._packed(called, arguments))[0]
+        (reply,) = await self.run_each(name, [arguments])
         if isinstance(reply, ServerError):
-            reply = await self._again(connection, called, arguments, reply)
-            if isinstance(reply, ServerError):
-                raise translated(reply) from reply
+            raise translated(reply) from reply
         return reply
 
     async def run_all(self, name: str, portions: Sequence[Sequence[Argument]]) -> list[Reply]:

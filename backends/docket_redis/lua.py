@@ -30,7 +30,8 @@ _FILES: dict[str, tuple[str, ...]] = {
 NAMES = tuple(_FILES)
 _DEEPER, _OUT = b"return (function()\n", b"end)()"
 """Each file stands in a function of its own, inside the one before it. What a Lua function takes from further out it
-gets by a copy; what from its own level, by a walk along all that its neighbours took; a call makes fifty functions."""
+gets by a copy; what from its own level, by a walk along all that its neighbours took; a call makes up to
+fifty functions."""
 
 
 class Script(NamedTuple):
