@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from docket_core.bench.agent import TEXT, Subject, serve
 from docket_core.bench.marks import Marks
 from docket_core.docket import Docket
 from docket_core.worker import Worker
+from docket_core.worker.entry import start_kept
 
 DAY = timedelta(days=1)
 LONG = 60.0
@@ -31,6 +33,7 @@ class DocketSubject(Subject):
         self._docket: Docket | None = None
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
+        self._kept = ExitStack()
 
     @property
     def docket(self) -> Docket:
@@ -82,6 +85,7 @@ class DocketSubject(Subject):
         if "redelivery_timeout" in options:
             options["redelivery_timeout"] = timedelta(seconds=options["redelivery_timeout"])
         self._worker = Worker(self.docket, concurrency=concurrency, **options)
+        self._kept.enter_context(start_kept())  # as in any process that is a worker's own
         self._running = asyncio.create_task(self._worker.run_forever())
         await asyncio.sleep(0)
         await self._worker.has_claimed()
@@ -91,6 +95,7 @@ class DocketSubject(Subject):
             self._worker.stop()
             await self._running
             self._worker = self._running = None
+            self._kept.close()
 
     async def settled(self) -> bool:
         while (await self.docket.snapshot()).total_tasks:  # noqa: ASYNC110 - another process has what is waited for

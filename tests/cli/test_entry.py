@@ -1,6 +1,7 @@
 """`Worker.run`: a worker as a program of one's own starts it."""
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from docket_core import Docket, ExecutionState, Worker
 from docket_core.errors import ConfigurationError, MissingExtra
-from docket_core.worker.entry import Ending, until_signalled
+from docket_core.worker.entry import YOUNG, Ending, start_kept, until_signalled
 from docket_core.worker.metrics import serve_metrics
 
 
@@ -52,6 +53,34 @@ def test_it_runs_in_a_thread_too_where_signals_are_not_its_own(url: str) -> None
     thread.start()
     thread.join(30)
     assert asyncio.run(result(url)) == 42
+
+
+def test_while_it_runs_the_collector_leaves_alone_what_its_start_has_left(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    async def double(number: int) -> int:
+        seen.append((gc.get_freeze_count() > 0, gc.get_threshold()[0]))
+        return number
+
+    monkeypatch.setitem(globals(), "tasks", [double])
+    gc.unfreeze()
+    before = gc.get_threshold(), gc.get_freeze_count()
+    asyncio.run(add(url))
+    run_worker(url)
+    assert seen == [(True, max(YOUNG, before[0][0]))]
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+
+
+def test_a_collector_that_was_switched_off_stays_off() -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        with start_kept():
+            assert gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*before)
 
 
 async def test_what_cannot_be_found_is_refused(url: str) -> None:

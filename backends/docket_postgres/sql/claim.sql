@@ -12,6 +12,7 @@ declare
   v_now bigint := docket.now_1(p_now);
   v_functions text[] := p_functions;
   v_due text[];
+  v_heads bigint[];
   v_next bigint;
   v_sweep bigint;
   v_cancelled text[] := '{}';
@@ -34,7 +35,7 @@ begin
     v_functions := docket.functions_1(p_docket);
   end if;
   v_sweep := docket.sweep_at_1(p_docket); -- first: who ends a hold meanwhile makes a task ready, which is seen next
-  select h.due, h.next into v_due, v_next from docket.heads_1(p_docket, v_functions, v_now) h;
+  select h.due, h.heads into v_due, v_heads from docket.heads_1(p_docket, v_functions, v_now) h;
   if v_sweep <= v_now then
     v_cancelled := array(select t.key from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
       and t.lease <= v_now order by t.lease limit 50 for update skip locked);
@@ -68,6 +69,7 @@ begin
     where t.held and exists (select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 2
       and a.lease <= v_now) loop
     h := docket.end_hold_1(p_channel, v_now, r);
+    v_heads := null; -- it may stand in front of them
     return query select 1::smallint, h.key, h.generation, h.token, h.function, ''::bytea, 'superseded'::bytea, h.run,
       h.due, h.delivery, 5, h.started, h.lease;
     if r.state = 1 and r.ready <= v_now and (p_functions is null or r.function = any(p_functions))
@@ -128,7 +130,8 @@ begin
           else p_limit - v_got end;
         v_tids := array(select t.ctid from docket.task t where t.docket = p_docket
           and t.function = v_due[1 + (v_i + v_start) % v_count] and t.state = 1 and t.place is null and not t.held
-          and t.ready <= v_now order by t.ready, t.seq limit v_share for update skip locked);
+          and t.ready >= coalesce(v_heads[1 + (v_i + v_start) % v_count], 0) and t.ready <= v_now
+          order by t.ready, t.seq limit v_share for update skip locked);
         if v_tids <> '{}' then
           v_got := v_got + cardinality(v_tids);
           if v_told then
@@ -151,9 +154,8 @@ begin
   if v_got < p_limit or p_limit = 0 then
     if v_got > 0 or v_due is not null or v_sweep <= v_now then
       v_sweep := docket.sweep_at_1(p_docket);
-      select h.next into v_next from docket.heads_1(p_docket, v_functions, v_now) h;
     end if;
-    v_next := least(v_next, v_sweep);
+    v_next := least(docket.next_1(p_docket, v_functions), v_sweep);
   else
     v_next := v_now;
   end if;
@@ -229,18 +231,33 @@ language sql immutable as $$
     r.delivery, p_state, r.started, r.lease
 $$;
 
--- Of these functions: those that have something to claim now, and the earliest moment at which there is something.
-create or replace function docket.heads_1(p_docket text, p_functions text[], p_now bigint, out due text[], out next bigint)
+-- Of these functions: those that have something to claim now, and where the ready tasks of each begin. What has been
+-- claimed leaves entries in the index until the next vacuum, so that much was read to get there: to begin there again
+-- saves the second time. Within bounds: behind them there are as many, of the leases that have ended.
+create or replace function docket.heads_1(
+  p_docket text, p_functions text[], p_now bigint, out due text[], out heads bigint[])
 language plpgsql as $$
 begin
-  select array_agg(x.f) filter (where x.at <= p_now), min(x.at) into due, next from (
-    select f, least(
+  select array_agg(x.f), array_agg(x.at) into due, heads from (
+    select f, (select t.ready from docket.task t where t.docket = p_docket and t.function = f and t.state = 1
+      and t.place is null and not t.held and t.ready <= p_now order by t.ready, t.seq limit 1) as at
+    from unnest(p_functions) f offset 0) x
+  where x.at is not null or exists (
+    select 1 from docket.task t where t.docket = p_docket and t.function = x.f and t.state = 2 and t.takeover <= p_now
+  ) or exists (
+    select 1 from docket.gate_fn g where g.docket = p_docket and g.function = x.f and g.wake <= p_now);
+end $$;
+
+-- The earliest moment at which one of these functions has something to claim.
+create or replace function docket.next_1(p_docket text, p_functions text[]) returns bigint language plpgsql as $$
+begin
+  return (select min(least(
       (select t.ready from docket.task t where t.docket = p_docket and t.function = f and t.state = 1
         and t.place is null and not t.held order by t.ready, t.seq limit 1),
       (select t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
         order by t.takeover limit 1),
-      (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = f order by g.wake limit 1)) as at
-    from unnest(p_functions) f) x;
+      (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = f order by g.wake limit 1)))
+    from unnest(p_functions) f);
 end $$;
 
 -- When the next lease ends whose end needs no function: a hold's, or one with a requested cancel.
