@@ -24,8 +24,8 @@ _METHOD = """\
 - *The task* is an async function (for thread pools: a plain one) that takes a small int and a small str and does
   nothing but write down when it was started, in memory that all processes share.
 - *Defaults.* docket-core runs with what a user gets: results and records kept, leases and fencing on, SQLite with
-  `synchronous=full`, the garbage collector set as `docket worker` sets it; log level WARNING for all. Each scenario finds
-  its store empty.
+  `synchronous=full`, workers' garbage collector as `docket worker` sets it; log level WARNING for all. Each scenario
+  finds its store empty.
 - *Drain*: a backlog, sized so that a round takes one or two seconds, worked off by one worker process that is already
   up; from the first task's start until the store has recorded all as done. For peers it ends with the *start* of the
   last task, which is earlier.
