@@ -1,6 +1,7 @@
 """A few connections of the driver, opened as they are needed, with every error translated."""
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import SimpleNamespace
@@ -76,14 +77,6 @@ async def connect(dsn: str, settings: Settings, application: str) -> Connection:
         raise
 
 
-async def _in_transaction(
-    connection: Connection, timeout: float, sql: str, arguments: Sequence[object]
-) -> Sequence[Row]:
-    """The rows of a statement by way of a pooler, which keeps one session for us for a transaction and no longer."""
-    async with asyncio.timeout(timeout), connection.transaction():
-        return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
-
-
 class Connections:
     """At most `size` connections; what was used last is used next, so idle ones stay idle.
 
@@ -95,7 +88,11 @@ class Connections:
         self._settings = settings
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
-        self._used: set[Connection] = set()
+        self._used: dict[Connection, float] = {}
+        """And until when each may take, by the loop's clock."""
+        self._overdue: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        """One for all: to set and to cancel one at each statement costs as much as the rest of it here."""
         self._closed = False
 
     async def fetch(self, sql: str, *arguments: object, patience: float = 1.0) -> Sequence[Row]:
@@ -104,20 +101,20 @@ class Connections:
         Raises:
             BackendUnavailable, Overloaded, SchemaMismatch: see `errors.translate`.
         """
-        timeout = self._settings.timeout * patience
 
         async def fetched(connection: Connection) -> Sequence[Row]:
             if self._settings.prepared:
-                return cast("Sequence[Row]", await connection.fetch(sql, *arguments, timeout=timeout))
-            # in a task of its own, which the timeout can cancel
-            return await asyncio.get_running_loop().create_task(_in_transaction(connection, timeout, sql, arguments))
+                return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
+            async with connection.transaction():  # a pooler keeps one session for us for a transaction and no longer
+                return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
 
-        return await self.run(fetched)
+        return await self.run(fetched, self._settings.timeout * patience)
 
-    async def run(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    async def run(self, work: Callable[[Connection], Awaitable[Result]], timeout: float = math.inf) -> Result:
         """What `work` answers, which is given a connection, and may be given another one to do all of it again.
 
-        Deadlocks and serialization failures are retried, and a statement that a pooler has forgotten.
+        Deadlocks and serialization failures are retried, and a statement that a pooler has forgotten. A connection on
+        which it takes longer than `timeout` seconds is cut off.
 
         Raises:
             BackendUnavailable, Overloaded, SchemaMismatch: see `errors.translate`.
@@ -126,7 +123,7 @@ class Connections:
             async with self._slots:
                 for left in range(_TRIES, -1, -1):
                     try:
-                        return await self._once(work)
+                        return await self._once(work, timeout)
                     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                         state = sqlstate_of(error)
                         if not left or state not in AGAIN | UNPREPARED:
@@ -137,13 +134,18 @@ class Connections:
                         await asyncio.sleep(0.01 * random.random() * (_TRIES - left + 1))
         raise AssertionError("the loop above returns or raises")
 
-    async def _once(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    async def _once(self, work: Callable[[Connection], Awaitable[Result]], timeout: float) -> Result:
         prepared = self._settings.prepared
         connection = await self._take()
-        self._used.add(connection)
+        deadline = asyncio.get_running_loop().time() + timeout
+        self._used[connection] = deadline
+        self._look_at(deadline)
         try:
             result = await work(connection)
         except BaseException as error:
+            if connection in self._overdue and isinstance(error, Exception):
+                self.discard()
+                raise TimeoutError(f"no answer within {timeout:g} s") from None
             if is_connection_lost(error):
                 connection.terminate()
                 self.discard()
@@ -154,7 +156,27 @@ class Connections:
             self._give_back(connection, prepared)
             return result
         finally:
-            self._used.discard(connection)
+            del self._used[connection]
+            self._overdue.discard(connection)
+
+    def _look_at(self, moment: float) -> None:
+        """Be there at this moment, to see what is overdue."""
+        if moment == math.inf or (self._timer is not None and self._timer.when() <= moment):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(moment, self._look)
+
+    def _look(self) -> None:
+        """Cut off what is overdue; its server does not answer."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for connection, deadline in self._used.items():
+            if deadline <= now:
+                self._overdue.add(connection)
+                connection.terminate()
+            else:
+                self._look_at(deadline)
 
     def _give_back(self, connection: Connection, prepared: bool) -> None:
         """Keep it for the next, unless it has prepared statements that nobody may use any more, or all is closed."""
@@ -181,6 +203,8 @@ class Connections:
     async def close(self) -> None:
         """Close what lies idle; what is still used is cut off, as its server does not answer."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         for connection in self._used:
             connection.terminate()
         idle, self._idle = self._idle, []

@@ -1,5 +1,6 @@
 """Adding tasks, on a connection of the backend's own or in a caller's transaction."""
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.kit import refusal_of_task
 from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
 from docket_core.backend.states import PENDING, State
-from docket_postgres.rows import STATES, length, moment, places, portions, task_columns, waves
+from docket_postgres.rows import STATES, clamped, length, moment, places, portions, task_columns, waves
 from docket_postgres.settings import Settings
 
 Fetch = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
@@ -21,7 +22,8 @@ class PostgresEnqueuer:
         self._settings = settings
         self._max_payload = max_payload
         self._now = now
-        self._sql = (
+        self._one = f'select "{settings.schema}".add_one_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'
+        self._many = (
             f'select * from "{settings.schema}".enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)'
         )
 
@@ -44,7 +46,7 @@ class PostgresEnqueuer:
             else:
                 answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
         if len(tasks) == len(fitting) == 1:
-            return await self._add_some(tasks, [1], on_conflict, at_once)
+            return [await self._add_one(tasks[0], on_conflict, at_once)]
         for portion in portions(fitting, lambda pair: len(tasks[pair[1]].payload)):
             firsts: dict[str, int] = {}
             for wave in waves(portion):
@@ -67,13 +69,35 @@ class PostgresEnqueuer:
         answers[position] = answer._replace(status=EnqueueStatus.ACCEPTED if repeated else EnqueueStatus.EXISTS)
         return True
 
+    async def _add_one(self, task: Task, on_conflict: OnConflict, at_once: bool) -> Enqueued:
+        rows = await self._fetch(
+            self._one,
+            self._settings.docket,
+            self._settings.channel,
+            self._now(),
+            on_conflict is OnConflict.REPLACE,
+            task.key,
+            task.function,
+            task.payload,
+            task.run,
+            task.headers,
+            None if at_once else moment(task.when),
+            None if at_once else length(task.delay),
+            clamped(task.attempt),
+        )
+        answer = json.loads(rows[0][0])
+        if isinstance(answer, int):
+            return _fresh(task, answer, at_once)
+        row = list(answer.values())
+        return _fresh(task, row[4], at_once) if row[0] is None else _answer(row)
+
     async def _add_some(
         self, tasks: Sequence[Task], ranks: list[int], on_conflict: OnConflict, at_once: bool
     ) -> list[Enqueued]:
         if not tasks:
             return []
         rows = await self._fetch(
-            self._sql,
+            self._many,
             self._settings.docket,
             self._settings.channel,
             self._now(),

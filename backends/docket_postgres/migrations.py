@@ -17,7 +17,7 @@ COMPATIBLE = 1
 
 _FILES = ("tables", "shared", "enqueue", "claim", "ack", "gates", "leases", "read", "prune")
 _ENTRIES = (
-    *("enqueue_1", "claim_1", "finish_1", "ack_1", "acquire_1", "release_1"),
+    *("add_one_1", "enqueue_1", "claim_1", "finish_1", "ack_1", "acquire_1", "release_1"),
     *("renew_1", "progress_1", "cancel_1", "clear_1", "prune_1"),
     *("get_1", "scan_1"),
 )

@@ -108,18 +108,20 @@ async def test_a_crash_loses_nothing_that_was_acknowledged(backend: Backend, ser
     assert None not in records
 
 
-async def test_a_silent_server_is_given_up_after_the_timeout(backend: Backend, server: PostgresServer) -> None:
-    await backend.enqueue([task("key")])
-    pids = await run_sql(server.url(), "select pid from pg_stat_activity where application_name = 'docket'")
-    server.pause(*(int(str(pid)) for [pid] in pids))
-    try:
-        before = time.monotonic()
-        with pytest.raises(BackendUnavailable):
-            await backend.get(["key"])
-        assert time.monotonic() - before < 4
-    finally:
-        server.resume()
-    await until_it_works(backend.counts)
+@pytest.mark.parametrize("options", ["timeout=2", "timeout=2&prepared=false"])
+async def test_a_silent_server_is_given_up_after_the_timeout(server: PostgresServer, options: str) -> None:
+    async with open_backend(f"{server.url()}?{options}", f"silent-{uuid4().hex}") as backend:
+        await backend.enqueue([task("key")])
+        pids = await run_sql(server.url(), "select pid from pg_stat_activity where application_name = 'docket'")
+        server.pause(*(int(str(pid)) for [pid] in pids))
+        try:
+            before = time.monotonic()
+            with pytest.raises(BackendUnavailable, match="no answer within 2 s"):
+                await backend.get(["key"])
+            assert 2 <= time.monotonic() - before < 4
+        finally:
+            server.resume()
+        await until_it_works(backend.counts)
 
 
 async def test_a_full_house_is_unavailable_for_now(server: PostgresServer) -> None:

@@ -35,7 +35,7 @@ begin
     v_functions := docket.functions_1(p_docket);
   end if;
   v_sweep := docket.sweep_at_1(p_docket); -- first: who ends a hold meanwhile makes a task ready, which is seen next
-  select h.due, h.heads into v_due, v_heads from docket.heads_1(p_docket, v_functions, v_now) h;
+  select h.due, h.heads into v_due, v_heads from docket.heads_2(p_docket, v_functions, v_now) h;
   if v_sweep <= v_now then
     v_cancelled := array(select t.key from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
       and t.lease <= v_now order by t.lease limit 50 for update skip locked);
@@ -234,7 +234,7 @@ $$;
 -- Of these functions: those that have something to claim now, and where the ready tasks of each begin. What has been
 -- claimed leaves entries in the index until the next vacuum, so that much was read to get there: to begin there again
 -- saves the second time. Within bounds: behind them there are as many, of the leases that have ended.
-create or replace function docket.heads_1(
+create or replace function docket.heads_2(
   p_docket text, p_functions text[], p_now bigint, out due text[], out heads bigint[])
 language plpgsql as $$
 begin

@@ -1,3 +1,33 @@
+-- Adds one task, the common case in as little as it takes. Answers the store's time where it is new, else as JSON what
+-- `enqueue_1` says.
+create or replace function docket.add_one_1(
+  p_docket text, p_channel text, p_now bigint, p_replace boolean, p_key text, p_function text, p_payload bytea,
+  p_run text, p_headers bytea, p_due bigint, p_delay bigint, p_attempt int)
+returns text language plpgsql as $$
+declare
+  v_now bigint := docket.now_1(p_now);
+  v_due bigint := coalesce(p_due, v_now + p_delay, v_now);
+  v_ready bigint := greatest(v_due, v_now);
+begin
+  insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+    headers)
+  values (v_due, v_ready, nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function, p_run, p_payload,
+    p_headers)
+  on conflict (docket, key) do nothing;
+  if not found then
+    return (select to_json(e) from docket.enqueue_1(p_docket, p_channel, p_now, p_replace, array[p_key],
+      array[p_function], array[p_payload], array[p_run], array[p_headers], array[p_due], array[p_delay],
+      array[p_attempt], null) e);
+  end if;
+  if v_due < v_now + 2500000 and p_channel is not null then
+    perform pg_notify(p_channel, json_build_object(p_function, v_ready)::text);
+  end if;
+  if exists (select 1 from docket.watcher w where w.docket = p_docket and w.topics & 1 <> 0 and w.until > v_now) then
+    perform docket.tell_states_1(p_docket, p_channel, v_now, array[p_key]);
+  end if;
+  return v_now;
+end $$;
+
 -- Adds tasks. The keys are distinct and in byte order, the order of the locks; `p_places` says where in the order of the
 -- call each task stands, which is the order in which claims find them; without it they stand as they are given, without
 -- `p_attempts` at their first attempt. Where all are new, one insert does it, and the answer is one row
@@ -12,39 +42,24 @@ language plpgsql as $$
 declare
   v_now bigint := docket.now_1(p_now);
   v_fresh int;
-  v_due bigint;
   v_seqs bigint[];
   v_keys text[] := p_keys;
   v_gates text[] := '{}';
 begin
-  if cardinality(p_keys) = 1 then -- the common case, in as little as it takes
-    v_due := coalesce(p_dues[1], v_now + p_delays[1], v_now);
-    v_seqs := array[nextval('docket.seq')];
+  v_seqs := array(select nextval('docket.seq') from generate_series(1, cardinality(p_keys)));
+  with fresh as (
     insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
       headers)
-    values (v_due, greatest(v_due, v_now), v_seqs[1], 1, coalesce(p_attempts[1], 1), 0, 1, p_docket, p_keys[1], p_functions[1],
-      p_runs[1], p_payloads[1], p_headers[1])
-    on conflict (docket, key) do nothing;
-    v_fresh := found::int;
-    if v_fresh = 1 and v_due < v_now + 2500000 then
-      perform docket.hint_1(p_channel, jsonb_build_object(p_functions[1], greatest(v_due, v_now)));
-    end if;
-  else
-    v_seqs := array(select nextval('docket.seq') from generate_series(1, cardinality(p_keys)));
-    with fresh as (
-      insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
-        headers)
-      select x.due, greatest(x.due, v_now), v_seqs[x.place], 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
-        x.payload, x.headers
-      from (select u.key, u.function, u.payload, u.run, u.headers, coalesce(u.attempt, 1) as attempt,
-          coalesce(u.at, v_now + u.delay, v_now) as due, coalesce(u.place, u.position) as place
-        from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
-          with ordinality u(key, function, payload, run, headers, at, delay, attempt, place, position)) x
-      on conflict (docket, key) do nothing returning function, ready),
-    hints as (select function, min(ready) as at from fresh where ready < v_now + 2500000 group by function)
-    select (select count(*) from fresh),
-      (select docket.hint_1(p_channel, jsonb_object_agg(function, at))::text from hints) into v_fresh;
-  end if;
+    select x.due, greatest(x.due, v_now), v_seqs[x.place], 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.run,
+      x.payload, x.headers
+    from (select u.key, u.function, u.payload, u.run, u.headers, coalesce(u.attempt, 1) as attempt,
+        coalesce(u.at, v_now + u.delay, v_now) as due, coalesce(u.place, u.position) as place
+      from unnest(p_keys, p_functions, p_payloads, p_runs, p_headers, p_dues, p_delays, p_attempts, p_places)
+        with ordinality u(key, function, payload, run, headers, at, delay, attempt, place, position)) x
+    on conflict (docket, key) do nothing returning function, ready),
+  hints as (select function, min(ready) as at from fresh where ready < v_now + 2500000 group by function)
+  select (select count(*) from fresh),
+    (select docket.hint_1(p_channel, jsonb_object_agg(function, at))::text from hints) into v_fresh;
   if v_fresh = cardinality(p_keys) then
     if docket.watched_1(p_docket, 1) then
       perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
