@@ -13,17 +13,18 @@ declare
   v_functions text[] := p_functions;
   v_due text[];
   v_heads bigint[];
+  v_is_lapsed boolean;
+  v_is_gated boolean;
   v_next bigint;
   v_sweep bigint;
   v_cancelled text[] := '{}';
   v_holds text[] := '{}';
   v_lapsed text[] := '{}';
   v_gates text[] := '{}';
-  v_keys text[];
-  v_taken text[] := '{}';
   v_told boolean;
   v_got int := 0;
-  v_tids tid[];
+  v_tids tid[] := '{}';
+  v_keys text[];
   v_count int;
   v_start bigint;
   v_share int;
@@ -34,8 +35,36 @@ begin
   if v_functions is null then
     v_functions := docket.functions_1(p_docket);
   end if;
-  v_sweep := docket.sweep_at_1(p_docket); -- first: who ends a hold meanwhile makes a task ready, which is seen next
-  select h.due, h.heads into v_due, v_heads from docket.heads_2(p_docket, v_functions, v_now) h;
+  -- What there is to do, all of one moment. Of these functions those that have something to claim, and where the ready
+  -- tasks of each begin: what has been claimed leaves entries in the index until the next vacuum, so that much was read
+  -- to get there, and to begin there again saves the second time. Within bounds: behind the leases that have ended there
+  -- are as many entries.
+  select x.due, x.heads, x.is_lapsed, x.is_gated, s.sweep, s.start, s.told
+  into v_due, v_heads, v_is_lapsed, v_is_gated, v_sweep, v_start, v_told
+  from (
+    select array_agg(f.name) filter (where f.head is not null or f.is_lapsed or f.is_gated) as due,
+      array_agg(f.head) filter (where f.head is not null or f.is_lapsed or f.is_gated) as heads,
+      bool_or(f.is_lapsed) as is_lapsed, bool_or(f.is_gated) as is_gated
+    from (
+      select u.name, (
+          select t.ready from docket.task t where t.docket = p_docket and t.function = u.name and t.state = 1
+            and t.place is null and not t.held and t.ready <= v_now order by t.ready, t.seq limit 1) as head,
+        exists (
+          select 1 from docket.task t where t.docket = p_docket and t.function = u.name and t.state = 2
+            and t.takeover <= v_now) as is_lapsed,
+        exists (
+          select 1 from docket.gate_fn g where g.docket = p_docket and g.function = u.name and g.wake <= v_now)
+          as is_gated
+      from unnest(v_functions) u(name) offset 0) f) x, (
+    select least(
+        (select t.lease from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
+          order by t.lease limit 1),
+        (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1)) as sweep,
+      (select last_value from docket.token) as start,
+      exists (
+        select 1 from docket.watcher w where w.docket = p_docket and w.topics & 1 <> 0
+          and w.until > (extract(epoch from clock_timestamp()) * 1000000)::bigint) as told) s;
+
   if v_sweep <= v_now then
     v_cancelled := array(select t.key from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
       and t.lease <= v_now order by t.lease limit 50 for update skip locked);
@@ -44,67 +73,62 @@ begin
     v_holds := array(select x.key from unnest(v_holds) k cross join lateral (
       select t.key from docket.task t where t.docket = p_docket and t.key = k for update skip locked) x);
   end if;
-  if v_due is not null then
+  if v_is_lapsed then
     v_lapsed := array(select x.key from unnest(v_due) f cross join lateral (
         select t.key from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
           and t.takeover <= v_now order by t.takeover limit p_limit + 50 for update skip locked) x
       limit p_limit + 50);
-    if v_lapsed <> '{}' or v_cancelled <> '{}' or v_holds <> '{}'
-      or docket.gates_due_1(p_docket, v_due, v_now, 1) <> '{}' then
-      v_gates := docket.lock_gates_1(p_docket, v_lapsed || v_cancelled || v_holds,
-        docket.gates_due_1(p_docket, v_due, v_now, 64));
-    end if;
-  elsif v_cancelled <> '{}' or v_holds <> '{}' then
-    v_gates := docket.lock_gates_1(p_docket, v_cancelled || v_holds, null);
   end if;
-  v_told := docket.watched_1(p_docket, 1);
-
-  for r in select t.* from unnest(v_cancelled) k cross join lateral (
-      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t loop
-    perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
-    return query select * from docket.ended_1(r, 5, 'cancelled');
-  end loop;
-  for r in select t.* from unnest(v_holds) k cross join lateral (
-      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t
-    where t.held and exists (select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 2
-      and a.lease <= v_now) loop
-    h := docket.end_hold_1(p_channel, v_now, r);
-    v_heads := null; -- it may stand in front of them
-    return query select 1::smallint, h.key, h.generation, h.token, h.function, ''::bytea, 'superseded'::bytea, h.run,
-      h.due, h.delivery, 5, h.started, h.lease;
-    if r.state = 1 and r.ready <= v_now and (p_functions is null or r.function = any(p_functions))
-      and not coalesce(r.function = any(v_due), false) then
-      v_due := v_due || r.function;
-    end if;
-  end loop;
-
-  v_count := coalesce(cardinality(v_due), 0);
-  if v_count > 0 then
-    select last_value into v_start from docket.token;
-    if v_start < v_now - 1000000 then
-      perform docket.rebase_1(v_now);
-    end if;
+  if v_lapsed <> '{}' or v_cancelled <> '{}' or v_holds <> '{}' or v_is_gated then
+    v_gates := docket.lock_gates_1(p_docket, v_lapsed || v_cancelled || v_holds,
+      docket.gates_due_1(p_docket, coalesce(v_due, '{}'), v_now, 64));
   end if;
 
-  for r in select t.* from unnest(v_lapsed) k cross join lateral (
-      select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t where t.state = 2 loop
-    if r.delivery >= p_max then
-      perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 4::smallint, null, format(
-        'granted %s times without an end: its worker died or lost it each time', r.delivery), 'poison', null);
-      return query select * from docket.ended_1(r, 4, 'poison');
-    elsif r.cancelling then
+  if v_sweep <= v_now then
+    for r in select t.* from unnest(v_cancelled) k cross join lateral (
+        select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t loop
       perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
       return query select * from docket.ended_1(r, 5, 'cancelled');
-    elsif v_got < p_limit then
-      if r.gated then
-        perform docket.free_bound_1(p_docket, r.key, r.run);
+    end loop;
+    for r in select t.* from unnest(v_holds) k cross join lateral (
+        select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t
+      where t.held and exists (select 1 from docket.aside a where a.docket = p_docket and a.key = t.key and a.kind = 2
+        and a.lease <= v_now) loop
+      h := docket.end_hold_1(p_channel, v_now, r);
+      v_heads := null; -- it may stand in front of them
+      return query select 1::smallint, h.key, h.generation, h.token, h.function, ''::bytea, 'superseded'::bytea, h.run,
+        h.due, h.delivery, 5, h.started, h.lease;
+      if r.state = 1 and r.ready <= v_now and (p_functions is null or r.function = any(p_functions))
+        and not coalesce(r.function = any(v_due), false) then
+        v_due := v_due || r.function;
       end if;
-      return query select * from docket.grant_1(
-        array(select t.ctid from docket.task t where t.docket = p_docket and t.key = r.key), v_now, p_worker, p_lease, p_max);
-      v_got := v_got + 1;
-      v_taken := v_taken || r.key;
-    end if;
-  end loop;
+    end loop;
+  end if;
+
+  v_count := coalesce(cardinality(v_due), 0);
+  if v_count > 0 and v_start < v_now - 1000000 then
+    perform docket.rebase_1(v_now);
+  end if;
+
+  if v_lapsed <> '{}' then
+    for r in select t.* from unnest(v_lapsed) k cross join lateral (
+        select x.* from docket.task x where x.docket = p_docket and x.key = k limit 1) t where t.state = 2 loop
+      if r.delivery >= p_max then
+        perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 4::smallint, null, format(
+          'granted %s times without an end: its worker died or lost it each time', r.delivery), 'poison', null);
+        return query select * from docket.ended_1(r, 4, 'poison');
+      elsif r.cancelling then
+        perform docket.end_1(p_channel, v_now, p_retention, v_told, r, 5::smallint, null, null, 'cancelled', null);
+        return query select * from docket.ended_1(r, 5, 'cancelled');
+      elsif v_got < p_limit then
+        if r.gated then
+          perform docket.free_bound_1(p_docket, r.key, r.run);
+        end if;
+        v_tids := v_tids || array(select t.ctid from docket.task t where t.docket = p_docket and t.key = r.key);
+        v_got := v_got + 1;
+      end if;
+    end loop;
+  end if;
 
   if v_gates <> '{}' and v_due is not null then
     for v_gate in select x.gate from (
@@ -113,72 +137,63 @@ begin
         group by g.gate) x order by x.wake loop
       exit when v_got >= p_limit;
       v_keys := docket.wake_1(p_docket, v_gate, v_due, p_limit - v_got, v_now, v_now + p_lease);
-      if v_keys <> '{}' then
-        return query select * from docket.grant_1(array(select x.ctid from unnest(v_keys) k cross join lateral (
-          select t.ctid from docket.task t where t.docket = p_docket and t.key = k limit 1) x), v_now, p_worker, p_lease, p_max);
-        v_got := v_got + cardinality(v_keys);
-        v_taken := v_taken || v_keys;
-      end if;
+      v_tids := v_tids || array(select x.ctid from unnest(v_keys) k cross join lateral (
+        select t.ctid from docket.task t where t.docket = p_docket and t.key = k limit 1) x);
+      v_got := cardinality(v_tids);
     end loop;
   end if;
 
-  if v_count > 0 then
-    for v_pass in 1..2 loop
-      for v_i in 0..v_count - 1 loop
-        exit when v_got >= p_limit;
-        v_share := case when v_pass = 1 then (p_limit - v_got + v_count - v_i - 1) / (v_count - v_i)
-          else p_limit - v_got end;
-        v_tids := array(select t.ctid from docket.task t where t.docket = p_docket
-          and t.function = v_due[1 + (v_i + v_start) % v_count] and t.state = 1 and t.place is null and not t.held
-          and t.ready >= coalesce(v_heads[1 + (v_i + v_start) % v_count], 0) and t.ready <= v_now
-          order by t.ready, t.seq limit v_share for update skip locked);
-        if v_tids <> '{}' then
-          v_got := v_got + cardinality(v_tids);
-          if v_told then
-            v_taken := v_taken || array(
-              select t.key from unnest(v_tids) i cross join lateral (
-                select q.key from docket.task q where q.ctid = i offset 0) t);
-          end if;
-          return query select * from docket.grant_1(v_tids, v_now, p_worker, p_lease, p_max);
-        end if;
-      end loop;
-      exit when v_count = 1 or v_got >= p_limit;
+  for v_pass in 1..2 loop
+    for v_i in 0..v_count - 1 loop
+      exit when v_got >= p_limit;
+      v_share := case when v_pass = 1 then (p_limit - v_got + v_count - v_i - 1) / (v_count - v_i)
+        else p_limit - v_got end;
+      v_tids := v_tids || array(select t.ctid from docket.task t where t.docket = p_docket
+        and t.function = v_due[1 + (v_i + v_start) % v_count] and t.state = 1 and t.place is null and not t.held
+        and t.ready >= coalesce(v_heads[1 + (v_i + v_start) % v_count], 0) and t.ready <= v_now
+        and (v_pass = 1 or t.ctid <> all(v_tids))
+        order by t.ready, t.seq limit v_share for update skip locked);
+      v_got := cardinality(v_tids);
     end loop;
+    exit when v_count < 2 or v_got >= p_limit;
+  end loop;
+  if v_got > 0 then
+    if v_told then
+      v_keys := array(select t.key from unnest(v_tids) i cross join lateral (
+        select q.key from docket.task q where q.ctid = i offset 0) t);
+    end if;
+    return query
+      update docket.task t set state = 2, token = u.token, delivery = t.delivery + 1, worker = p_worker,
+        started = v_now, lease = v_now + p_lease,
+        takeover = v_now + p_lease + docket.recovery_1(t.delivery + 1, p_max),
+        parked = null, place = null, p_current = null, p_total = null, p_message = null, p_at = null
+      from (select i, nextval('docket.token') as token from unnest(v_tids) i) u
+      where t.ctid = u.i
+      returning 0::smallint, t.key, t.generation, t.token, t.function, t.payload, t.headers, t.run, t.due, t.delivery,
+        t.attempt, t.started, t.lease;
+    if v_told then
+      perform docket.tell_states_1(p_docket, p_channel, v_now, v_keys);
+    end if;
   end if;
   if v_gates <> '{}' then
     perform docket.settle_gates_1(p_docket, null, v_now, v_gates);
   end if;
-  if v_told and v_got > 0 then
-    perform docket.tell_states_1(p_docket, p_channel, v_now, v_taken);
-  end if;
-  if v_got < p_limit or p_limit = 0 then
-    if v_got > 0 or v_due is not null or v_sweep <= v_now then
-      v_sweep := docket.sweep_at_1(p_docket);
-    end if;
-    v_next := least(docket.next_1(p_docket, v_functions), v_sweep);
+  if v_got < p_limit or p_limit = 0 then -- when the next is due; a hold or a requested cancel needs no function
+    select least(min(least(
+        (select t.ready from docket.task t where t.docket = p_docket and t.function = f and t.state = 1
+          and t.place is null and not t.held order by t.ready, t.seq limit 1),
+        (select t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
+          order by t.takeover limit 1),
+        (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = f order by g.wake limit 1))),
+      (select t.lease from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
+        order by t.lease limit 1),
+      (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1))
+    into v_next from unnest(v_functions) f;
   else
     v_next := v_now;
   end if;
   return query select 2::smallint, null::text, v_now, null::bigint, null::text, null::bytea, null::bytea, null::text,
     v_next, null::int, null::int, null::bigint, null::bigint;
-end $$;
-
--- Takes these pending or lapsed tasks (locked) under a new lease, in this order.
-create or replace function docket.grant_1(
-  p_tids tid[], p_now bigint, p_worker text, p_lease bigint, p_max int)
-returns table (kind smallint, key text, generation bigint, token bigint, function text, payload bytea, headers bytea,
-  run text, due bigint, delivery int, attempt int, started bigint, lease bigint)
-language plpgsql as $$
-#variable_conflict use_column
-begin
-  return query
-    update docket.task t set state = 2, token = u.token, delivery = t.delivery + 1, worker = p_worker,
-      started = p_now, lease = p_now + p_lease, takeover = p_now + p_lease + docket.recovery_1(t.delivery + 1, p_max),
-      parked = null, place = null, p_current = null, p_total = null, p_message = null, p_at = null
-    from (select i, nextval('docket.token') as token from unnest(p_tids) i) u
-    where t.ctid = u.i
-    returning 0::smallint, t.key, t.generation, t.token, t.function, t.payload, t.headers, t.run, t.due, t.delivery,
-      t.attempt, t.started, t.lease;
 end $$;
 
 -- The gates in front of which tasks of these functions are parked and that may have a free permit.
@@ -230,44 +245,6 @@ language sql immutable as $$
   select 1::smallint, r.key, r.generation, r.token, r.function, ''::bytea, convert_to(p_reason, 'UTF8'), r.run, r.due,
     r.delivery, p_state, r.started, r.lease
 $$;
-
--- Of these functions: those that have something to claim now, and where the ready tasks of each begin. What has been
--- claimed leaves entries in the index until the next vacuum, so that much was read to get there: to begin there again
--- saves the second time. Within bounds: behind them there are as many, of the leases that have ended.
-create or replace function docket.heads_2(
-  p_docket text, p_functions text[], p_now bigint, out due text[], out heads bigint[])
-language plpgsql as $$
-begin
-  select array_agg(x.f), array_agg(x.at) into due, heads from (
-    select f, (select t.ready from docket.task t where t.docket = p_docket and t.function = f and t.state = 1
-      and t.place is null and not t.held and t.ready <= p_now order by t.ready, t.seq limit 1) as at
-    from unnest(p_functions) f offset 0) x
-  where x.at is not null or exists (
-    select 1 from docket.task t where t.docket = p_docket and t.function = x.f and t.state = 2 and t.takeover <= p_now
-  ) or exists (
-    select 1 from docket.gate_fn g where g.docket = p_docket and g.function = x.f and g.wake <= p_now);
-end $$;
-
--- The earliest moment at which one of these functions has something to claim.
-create or replace function docket.next_1(p_docket text, p_functions text[]) returns bigint language plpgsql as $$
-begin
-  return (select min(least(
-      (select t.ready from docket.task t where t.docket = p_docket and t.function = f and t.state = 1
-        and t.place is null and not t.held order by t.ready, t.seq limit 1),
-      (select t.takeover from docket.task t where t.docket = p_docket and t.function = f and t.state = 2
-        order by t.takeover limit 1),
-      (select g.wake from docket.gate_fn g where g.docket = p_docket and g.function = f order by g.wake limit 1)))
-    from unnest(p_functions) f);
-end $$;
-
--- When the next lease ends whose end needs no function: a hold's, or one with a requested cancel.
-create or replace function docket.sweep_at_1(p_docket text) returns bigint language plpgsql as $$
-begin
-  return least(
-    (select t.lease from docket.task t where t.docket = p_docket and t.state = 2 and t.cancelling
-      order by t.lease limit 1),
-    (select a.lease from docket.aside a where a.docket = p_docket and a.kind = 2 order by a.lease limit 1));
-end $$;
 
 -- The functions that have anything live, by skipping through the indexes from one to the next.
 create or replace function docket.functions_1(p_docket text) returns text[] language plpgsql as $$

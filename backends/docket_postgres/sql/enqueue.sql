@@ -22,7 +22,7 @@ begin
   if v_due < v_now + 2500000 and p_channel is not null then
     perform pg_notify(p_channel, json_build_object(p_function, v_ready)::text);
   end if;
-  if exists (select 1 from docket.watcher w where w.docket = p_docket and w.topics & 1 <> 0 and w.until > v_now) then
+  if docket.watched_1(p_docket, 1) then
     perform docket.tell_states_1(p_docket, p_channel, v_now, array[p_key]);
   end if;
   return v_now;
