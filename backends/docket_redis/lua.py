@@ -14,7 +14,7 @@ _FILES: dict[str, tuple[str, ...]] = {
     "claim": (*_ENDS, "claim"),
     "clear": (*_ENDS, "clear"),
     "counts": ("base", "counts"),
-    "enqueue": (*_PARTS, "enqueue"),
+    "enqueue": ("swift", *_PARTS, "enqueue"),
     "get": (*_PARTS, "records", "get"),
     "presence": ("base", "presence"),
     "progress": (*_PARTS, "progress"),

@@ -1,7 +1,7 @@
 """The scripts and the layout of the keys, on a Redis that is played in this process."""
 
 from importlib.resources import files
-from typing import cast
+from typing import Any, cast
 
 import fakeredis
 import pytest
@@ -134,6 +134,43 @@ def test_a_value_of_any_size_comes_back_whole(docket: Docket, size: int) -> None
     payload = bytes(number % 256 for number in range(size))
     docket.add("one", payload=payload)
     assert docket.claim()[4] == payload
+
+
+def content(docket: Docket) -> dict[str, object]:
+    """All that is kept, by its key."""
+    client: Any = docket.client
+    readers = {
+        b"hash": client.hgetall,
+        b"stream": client.xrange,
+        b"string": client.get,
+        b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
+    }
+    return {name: readers[client.type(name)](name) for name in docket.names()}
+
+
+@pytest.mark.parametrize("payload", [b"p", b"p" * 64, b"p" * 65, b"p" * 384, b"p" * 385])
+@pytest.mark.parametrize("headers", [b"", b"h" * 70])
+@pytest.mark.parametrize("attempt", [1, 3])
+@pytest.mark.parametrize("before", ["nothing", "another", "a due one", "a later one"])
+def test_a_single_new_task_is_written_by_a_short_way_as_by_the_long_one(
+    docket: Docket, payload: bytes, headers: bytes, attempt: int, before: str
+) -> None:
+    """The script `replace` goes the long way, with the policy `keep`, too."""
+    item: tuple[Argument, ...] = ("one", "work", "run", "n", 0, attempt, 0, payload, headers)
+    seen: list[tuple[Reply, dict[str, object], list[object]]] = []
+    for name in ("enqueue", "replace"):
+        docket = Docket()
+        if before == "another":
+            docket.add("another")
+        if before in {"a due one", "a later one"}:
+            docket.add("scheduled", kind="d", moment=SECOND)
+            docket.now += SECOND if before == "a due one" else 0
+        heard: Any = docket.client.pubsub(ignore_subscribe_messages=True)
+        heard.psubscribe("*")
+        reply = docket.run(name, "keep", *item)
+        messages = [message["data"] for _ in range(5) if (message := heard.get_message()) is not None]
+        seen.append((reply, content(docket), messages))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize(
