@@ -165,7 +165,8 @@ def test_a_single_new_task_is_written_by_a_short_way_as_by_the_long_one(
         if before in {"a due one", "a later one"}:
             docket.add("scheduled", kind="d", moment=SECOND)
             docket.now += SECOND if before == "a due one" else 0
-        heard: Any = docket.client.pubsub(ignore_subscribe_messages=True)
+        client: Any = docket.client
+        heard = client.pubsub(ignore_subscribe_messages=True)
         heard.psubscribe("*")
         reply = docket.run(name, "keep", *item)
         messages = [message["data"] for _ in range(5) if (message := heard.get_message()) is not None]
