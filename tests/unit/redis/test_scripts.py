@@ -1,5 +1,6 @@
 """The scripts and the layout of the keys, on a Redis that is played in this process."""
 
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, cast
 
@@ -139,11 +140,15 @@ def test_a_value_of_any_size_comes_back_whole(docket: Docket, size: int) -> None
 def content(docket: Docket) -> dict[str, object]:
     """All that is kept, by its key."""
     client: Any = docket.client
-    readers = {
+
+    def ranked(name: str) -> object:
+        return client.zrange(name, 0, -1, withscores=True)
+
+    readers: dict[bytes, Callable[[str], object]] = {
         b"hash": client.hgetall,
         b"stream": client.xrange,
         b"string": client.get,
-        b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
+        b"zset": ranked,
     }
     return {name: readers[client.type(name)](name) for name in docket.names()}
 
