@@ -19,7 +19,8 @@ class PostgresEnqueuer:
 
     def __init__(self, fetch: Fetch, settings: Settings, max_payload: int, now: Callable[[], Micros | None]) -> None:
         self._fetch = fetch
-        self._settings = settings
+        self._docket = settings.docket
+        self._channel = settings.channel
         self._max_payload = max_payload
         self._now = now
         self._one = f'select "{settings.schema}".add_one_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'
@@ -72,8 +73,8 @@ class PostgresEnqueuer:
     async def _add_one(self, task: Task, on_conflict: OnConflict, at_once: bool) -> Enqueued:
         rows = await self._fetch(
             self._one,
-            self._settings.docket,
-            self._settings.channel,
+            self._docket,
+            self._channel,
             self._now(),
             on_conflict is OnConflict.REPLACE,
             task.key,
@@ -85,10 +86,10 @@ class PostgresEnqueuer:
             None if at_once else length(task.delay),
             clamped(task.attempt),
         )
-        answer = json.loads(rows[0][0])
-        if isinstance(answer, int):
-            return _fresh(task, answer, at_once)
-        row = list(answer.values())
+        answer: str = rows[0][0]
+        if not answer.startswith("{"):
+            return _fresh(task, int(answer), at_once)
+        row: list[Any] = list(json.loads(answer).values())
         return _fresh(task, row[4], at_once) if row[0] is None else _answer(row)
 
     async def _add_some(
@@ -98,8 +99,8 @@ class PostgresEnqueuer:
             return []
         rows = await self._fetch(
             self._many,
-            self._settings.docket,
-            self._settings.channel,
+            self._docket,
+            self._channel,
             self._now(),
             on_conflict is OnConflict.REPLACE,
             *task_columns(tasks, at_once=at_once),
