@@ -165,7 +165,8 @@ class Connections:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(moment, self._look)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(moment, loop.call_soon, self._look)  # after those whose answer has come meanwhile
 
     def _look(self) -> None:
         """Cut off what is overdue; its server does not answer."""

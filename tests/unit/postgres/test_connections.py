@@ -1,6 +1,7 @@
 """How long a statement may take."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -23,5 +24,22 @@ async def test_each_statement_has_a_time_of_its_own(database: str, prepared: boo
         assert not patient.done()
         assert [row[0] for row in await patient] == [1]
         assert [row[0] for row in await connections.fetch("select 2")] == [2]
+    finally:
+        await connections.close()
+
+
+async def test_a_loop_that_is_blocked_costs_no_connection(database: str) -> None:
+    """The answer was there in time; it was only not looked at."""
+    settings = Settings(
+        database, database, "d", "docket", notify=False, prepared=True, pool=1, timeout=0.2, migrate=True
+    )
+    connections = Connections(settings, 1)
+    try:
+        [[session]] = await connections.fetch("select pg_backend_pid()")
+        under_way = asyncio.ensure_future(connections.fetch("select pg_backend_pid()"))
+        await asyncio.sleep(0)
+        time.sleep(0.5)  # noqa: ASYNC251 - as a task's body may do that should be a thread's
+        assert [row[0] for row in await under_way] == [session]
+        assert [row[0] for row in await connections.fetch("select pg_backend_pid()")] == [session]
     finally:
         await connections.close()
