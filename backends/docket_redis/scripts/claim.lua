@@ -135,6 +135,18 @@ for _, fn in ipairs(fns) do
   end
 end
 
+-- What has become due while nothing was ready is the oldest there is: it needs no place in the stream first.
+local function take_due(fn, room)
+  local taken = 0
+  for _, key in ipairs(call('ZRANGEBYSCORE', P..'s:'..fn, '-inf', NOW, 'LIMIT', 0, room)) do
+    if granted >= limit then break end
+    local part = load(P..'t:'..key)
+    if part and part.s == 'q' and not (part.i or part.b or part.H) then grant(key, part) end
+    taken = taken + 1
+  end
+  if taken > 0 then call('ZREMRANGEBYRANK', P..'s:'..fn, 0, taken - 1) end
+end
+
 -- Ready tasks: an equal share for each function, then what is left. Released ones keep their place in front.
 local function take(fn, room)
   local released = call('ZRANGE', P..'b:'..fn, 0, room - 1)
@@ -147,6 +159,7 @@ local function take(fn, room)
     room = math.min(room - #released, limit - granted)
   end
   if room <= 0 then return end
+  if call('EXISTS', P..'q:'..fn) == 0 then return take_due(fn, room) end
   promote(fn, 100)
   local entries = call('XRANGE', P..'q:'..fn, '-', '+', 'COUNT', room)
   if #entries == 0 then return end

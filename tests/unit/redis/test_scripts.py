@@ -92,6 +92,26 @@ def test_later_work_stands_in_a_sorted_set_until_a_claim_moves_it(docket: Docket
     assert docket.keys() == {"t:one", "l:work", "k", "nx", "m"}
 
 
+def test_what_is_due_is_claimed_in_its_order_behind_what_is_ready(docket: Docket) -> None:
+    """From the sorted set itself where nothing else is ready, and as many as were asked for."""
+
+    def claimed(limit: int) -> list[bytes]:
+        return cast("list[bytes]", docket.run("claim", "worker", limit, 30 * SECOND, "", 0, "work")[2])[::11]
+
+    added = {"third": 3, "first": 1, "second": 2, "fifth": 5, "not yet": 60}
+    for key, moment in added.items():
+        docket.add(key, kind="d", moment=moment * SECOND)
+    docket.now += 5 * SECOND
+    assert claimed(2) == [b"first", b"second"]
+    docket.add("sixth")
+    assert claimed(1) == [b"third"]
+    assert claimed(10) == [b"fifth", b"sixth"]
+    assert claimed(10) == []
+    docket.now += 60 * SECOND
+    assert claimed(10) == [b"not yet"]
+    assert docket.keys() == {"t:sixth", *(f"t:{key}" for key in added), "l:work", "k", "nx", "m"}
+
+
 def test_nothing_is_left_but_the_newest_token(docket: Docket) -> None:
     docket.add("one")
     [key, _, token, *_] = docket.claim()
