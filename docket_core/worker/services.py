@@ -143,14 +143,14 @@ class Services:
 
 
 async def _seed(worker: "Worker") -> None:
-    """Add every automatic task under its function's name, unless it is struck."""
+    """Add every automatic task under its function's name, unless it is struck or has run as often as it was to."""
     docket = worker.docket
     await docket.wait_for_strikes_loaded()
     now = from_micros(worker.clock.now())
     for name in list(docket.tasks):
         task = docket.functions.described(name)
         perpetual = task.of_kind(Perpetual)
-        if isinstance(perpetual, Perpetual) and perpetual.automatic:
+        if isinstance(perpetual, Perpetual) and perpetual.automatic and worker.may_go_on(name):
             try:
                 await docket.add(name, when=perpetual.initial_due(now), key=name)()
             except BackendError:

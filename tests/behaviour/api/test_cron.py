@@ -163,6 +163,25 @@ async def test_a_run_that_came_late_is_followed_by_the_next_time(moving: Docket,
 
 
 @pytest.mark.requirement("R-047")
+async def test_one_that_has_run_as_often_as_it_was_to_is_not_begun_anew(moving: Docket, auto: AutoClock) -> None:
+    """Though its worker goes on with something else, and looks every ten seconds for chains that were severed."""
+    started: list[int] = []
+
+    async def minutely(cron: Cron = Cron("* * * * *")) -> None:
+        started.append(auto.now())
+
+    async def long() -> None:
+        for _ in range(18):
+            await sleep(auto, 10 * SECOND)
+
+    moving.register(minutely)
+    await moving.add(long)()
+    async with Worker(moving) as worker:
+        await within(worker.run_at_most({"minutely": 1}))
+    assert len(started) == 1
+
+
+@pytest.mark.requirement("R-047")
 async def test_one_that_is_not_automatic_waits_to_be_added(moving: Docket, auto: AutoClock) -> None:
     ran: list[datetime] = []
 
