@@ -5,6 +5,7 @@ import enum
 import gc
 import logging
 import signal
+import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
@@ -108,9 +109,12 @@ def start_kept() -> Generator[None, None, None]:
     """While this is entered, the garbage collector does not look again and again at what a worker's start has left.
 
     That lives as long as the process (see `gc.freeze`). Young objects are looked at once they are as many as the tasks
-    that a worker has in hand are made of: before, nearly all of them are still in use. Together this takes a tenth to a
-    fifth of the time of short tasks. Only for a process that is the worker's own: elsewhere others decide.
+    that a worker has in hand are made of: before, nearly all of them are still in use; see docs/adr/0017. Only for a
+    process that is the worker's own: elsewhere, and in a thread beside others, others decide.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     young, *older = gc.get_threshold()
     gc.collect()
     gc.freeze()

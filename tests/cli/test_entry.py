@@ -73,6 +73,19 @@ def test_while_it_runs_the_collector_leaves_alone_what_its_start_has_left(
     assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
+def test_beside_other_threads_the_collector_stays_as_it_is() -> None:
+    before, seen = gc.get_threshold(), list[tuple[int, int, int]]()
+
+    def work() -> None:
+        with start_kept():
+            seen.append(gc.get_threshold())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(30)
+    assert seen == [before]
+
+
 def test_a_collector_that_was_switched_off_stays_off() -> None:
     before = gc.get_threshold()
     gc.set_threshold(0)
