@@ -49,7 +49,8 @@ class Trace:
         path.touch()
 
     def lines(self, what: str | None = None) -> list[Line]:
-        found = [Line(*json.loads(text)) for text in self.path.read_text().splitlines()]
+        whole, _, _ = self.path.read_text().rpartition("\n")  # the last line may be being written
+        found = [Line(*json.loads(text)) for text in whole.splitlines()]
         return [line for line in found if what is None or line.what == what]
 
     def by_key(self, what: str) -> Mapping[str, list[Line]]:
