@@ -15,6 +15,7 @@ from docket_core import Docket, ExecutionState
 from docket_core.cli.exit_codes import ExitCode
 from tests.cli.conftest import Starter
 from tests.support.command import run
+from tests.support.servers.ports import free_port
 
 JOBS = '''
 """Task functions for a worker; `gate` runs until its file is there."""
@@ -202,8 +203,7 @@ def test_automatic_tasks_give_a_worker_in_memory_something_to_do(tmp_path: Path)
 @needs_signals
 def test_metrics_are_served(url: str, started: Starter) -> None:
     pytest.importorskip("opentelemetry.exporter.prometheus", reason="the extra 'metrics' is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     worker = started("worker", "--metrics-port", str(port), "--url", url)
     said_line(worker, "starts on")
     asyncio.run(add(url, "trace", "t", "hello"))

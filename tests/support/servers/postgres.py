@@ -9,7 +9,6 @@ import atexit
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import asyncpg
+
+from tests.support.servers.ports import free_port
 
 _NOBODY = 65534
 _START_TIMEOUT = 30.0
@@ -69,7 +70,7 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: tuple[int, ...] = ()
         self.version = version
-        self.port = _free_port()
+        self.port = free_port()
         if os.geteuid() == 0:
             os.chown(self._folder, _NOBODY, _NOBODY)
 
@@ -259,10 +260,3 @@ def closing_connections(url: str) -> Callable[[], Awaitable[None]]:
         )
 
     return disrupt
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

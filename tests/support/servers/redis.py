@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 
 import hiredis
 
+from tests.support.servers.ports import free_port
+
 _START_WITHIN = 10.0
 _STOP_WITHIN = 10.0
 
@@ -146,21 +148,6 @@ class RedisServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port(companion: int = 0) -> int:
-    """A port on loopback that nothing listens on now; nor on the one that is so many higher."""
-    while True:
-        with socket.socket() as probe, socket.socket() as other:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if not companion:
-                return port
-            try:
-                other.bind(("127.0.0.1", port + companion))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def oldest_binary() -> str:

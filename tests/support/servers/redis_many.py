@@ -7,7 +7,8 @@ from functools import cache
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
-from tests.support.servers.redis import RedisServer, closing_connections, free_port
+from tests.support.servers.ports import free_port
+from tests.support.servers.redis import RedisServer, closing_connections
 
 _SLOTS = 16384
 _WITHIN = 20.0

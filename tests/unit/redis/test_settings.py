@@ -7,7 +7,8 @@ import pytest
 from docket_core.backend.capabilities import Durability
 from docket_core.errors import BackendUnavailable, Overloaded, SchemaMismatch
 from docket_redis.connection import ServerError, translated
-from tests.support.servers.redis import RedisServer, free_port
+from tests.support.servers.ports import free_port
+from tests.support.servers.redis import RedisServer
 from tests.unit.redis.support import opened
 
 
