@@ -57,7 +57,9 @@ class PostgresBackend:
         self._hints = Hints(self._settings)
         self._news = News()
         self._watchers = Watchers(self._store, uuid.uuid4().hex)
-        self._enqueuer = PostgresEnqueuer(self._store.fetch, self._settings, opening.max_payload, self._store.now)
+        self._enqueuer = PostgresEnqueuer(
+            self._store.fetch, self._settings, opening.max_payload, self._store.now, alone=True
+        )
         self._offset: Micros = 0
         """How far the store's time is ahead of the clock's."""
         self._is_waiting = False
@@ -273,7 +275,7 @@ class PostgresBackend:
         from docket_postgres.joining import joined  # noqa: PLC0415 - SQLAlchemy's asyncio: only who joins pays
 
         fetch = await joined(connection, self._settings.schema, self._store.identity)
-        yield PostgresEnqueuer(fetch, self._settings, self._opening.max_payload, self._store.now)
+        yield PostgresEnqueuer(fetch, self._settings, self._opening.max_payload, self._store.now, alone=False)
 
     # --- finishing what was begun -----------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.kit import refusal_of_task
 from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
 from docket_core.backend.states import PENDING, State
+from docket_core.errors import BackendUnavailable
+from docket_postgres.errors import is_in_use
 from docket_postgres.rows import STATES, clamped, length, moment, places, portions, task_columns, waves
 from docket_postgres.settings import Settings
 
@@ -15,15 +17,23 @@ Fetch = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 
 
 class PostgresEnqueuer:
-    """Adds tasks by whatever sends a statement."""
+    """Adds tasks by whatever sends a statement.
 
-    def __init__(self, fetch: Fetch, settings: Settings, max_payload: int, now: Callable[[], Micros | None]) -> None:
+    A statement of its own (`alone`) is undone by itself where it fails, so it may take it that nobody has the key of a
+    task that is its run's own id; in a caller's transaction it may not.
+    """
+
+    def __init__(
+        self, fetch: Fetch, settings: Settings, max_payload: int, now: Callable[[], Micros | None], *, alone: bool
+    ) -> None:
         self._fetch = fetch
         self._docket = settings.docket
         self._channel = settings.channel
         self._max_payload = max_payload
         self._now = now
+        self._alone = alone
         self._one = f'select "{settings.schema}".add_one_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'
+        self._new = f'select "{settings.schema}".add_new_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
         self._many = (
             f'select * from "{settings.schema}".enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)'
         )
@@ -71,21 +81,27 @@ class PostgresEnqueuer:
         return True
 
     async def _add_one(self, task: Task, on_conflict: OnConflict, at_once: bool) -> Enqueued:
-        rows = await self._fetch(
-            self._one,
-            self._docket,
-            self._channel,
-            self._now(),
-            on_conflict is OnConflict.REPLACE,
-            task.key,
-            task.function,
-            task.payload,
-            task.run,
-            task.headers,
-            None if at_once else moment(task.when),
-            None if at_once else length(task.delay),
-            clamped(task.attempt),
-        )
+        new = self._alone and task.run is task.key
+        try:
+            rows = await self._fetch(
+                self._one,
+                self._docket,
+                self._channel,
+                self._now(),
+                on_conflict is OnConflict.REPLACE,
+                task.key,
+                task.function,
+                task.payload,
+                None if new else task.run,
+                task.headers,
+                None if at_once else moment(task.when),
+                None if at_once else length(task.delay),
+                clamped(task.attempt),
+            )
+        except BackendUnavailable as error:
+            if new and is_in_use(error):
+                return (await self._add_known([task], None, on_conflict, at_once))[0]
+            raise
         answer: str = rows[0][0]
         if not answer.startswith("{"):
             return _fresh(task, int(answer), at_once)
@@ -93,18 +109,36 @@ class PostgresEnqueuer:
         return _fresh(task, row[4], at_once) if row[0] is None else _answer(row)
 
     async def _add_some(
-        self, tasks: Sequence[Task], ranks: list[int], on_conflict: OnConflict, at_once: bool
+        self, tasks: Sequence[Task], ranks: list[int] | None, on_conflict: OnConflict, at_once: bool
     ) -> list[Enqueued]:
         if not tasks:
             return []
+        if self._alone and all(task.run is task.key for task in tasks):
+            columns = task_columns(tasks, at_once=at_once)
+            try:
+                rows = await self._fetch(self._new, self._docket, self._channel, self._now(), *columns, ranks)
+            except BackendUnavailable as error:
+                if not is_in_use(error):
+                    raise
+            else:
+                return [_fresh(task, rows[0][0], at_once) for task in tasks]
+        return await self._add_known(tasks, ranks, on_conflict, at_once)
+
+    async def _add_known(
+        self, tasks: Sequence[Task], ranks: list[int] | None, on_conflict: OnConflict, at_once: bool
+    ) -> list[Enqueued]:
+        """As `_add_some`, whoever may have used these keys."""
+        columns = task_columns(tasks, at_once=at_once)
         rows = await self._fetch(
             self._many,
             self._docket,
             self._channel,
             self._now(),
             on_conflict is OnConflict.REPLACE,
-            *task_columns(tasks, at_once=at_once),
-            None if ranks == list(range(1, len(ranks) + 1)) else ranks,
+            *columns[:3],
+            [task.run for task in tasks],
+            *columns[3:],
+            ranks,
         )
         if rows[0][0] is None:
             return [_fresh(task, rows[0][4], at_once) for task in tasks]

@@ -55,6 +55,11 @@ def _translate_state(state: str, text: str) -> DocketError:
     return BackendUnavailable(f"Postgres cannot do it now ({state}): {text}")
 
 
+def is_in_use(error: DocketError) -> bool:
+    """Whether this is a translation of the word that a row with this key is there already."""
+    return sqlstate_of(error.__cause__) == "23505"
+
+
 def is_connection_lost(error: BaseException) -> bool:
     """Whether the connection that raised this must not be used again."""
     state = sqlstate_of(error)

@@ -17,7 +17,7 @@ COMPATIBLE = 1
 
 _FILES = ("tables", "shared", "enqueue", "claim", "ack", "gates", "leases", "read", "prune")
 _ENTRIES = (
-    *("add_one_1", "enqueue_1", "claim_1", "finish_1", "ack_1", "acquire_1", "release_1"),
+    *("add_new_1", "enqueue_1", "claim_1", "finish_1", "ack_1", "acquire_1", "release_1"),
     *("renew_1", "progress_1", "cancel_1", "clear_1", "prune_1"),
     *("get_1", "scan_1"),
 )
@@ -32,7 +32,11 @@ _PINS = {
     "enable_mergejoin": "off",
     "enable_material": "off",
     "enable_sort": "off",
-    "lock_timeout": "3000",
+}
+_WAITS = {"lock_timeout": "3000"}
+_SETTINGS = {
+    "add_one_1": _WAITS,  # each setting costs half a microsecond at each call, and here is nothing to plan
+    **dict.fromkeys(_ENTRIES, _PINS | _WAITS),
 }
 
 
@@ -132,16 +136,16 @@ end $$;
 
 
 def _pins(schema: str) -> str:
-    names = ", ".join(f"'{name}'" for name in _ENTRIES)
-    pins = "\n".join(
-        f"    execute format('alter function %s set {name} = {value}', f);" for name, value in _PINS.items()
+    pins = "".join(
+        f"""
+  for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = '"{schema}"'::regnamespace
+    and p.proname = '{function}' loop
+    {" ".join(f"execute format('alter function %s set {name} = {value}', f);" for name, value in settings.items())}
+  end loop;"""
+        for function, settings in _SETTINGS.items()
     )
     return f"""
-do $$ declare f regprocedure; begin
-  for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = '"{schema}"'::regnamespace
-    and p.proname in ({names}) loop
-{pins}
-  end loop;
+do $$ declare f regprocedure; begin{pins}
 end $$;
 """
 

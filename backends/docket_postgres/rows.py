@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import Ack, PermitRequest, Task, Verdict
@@ -98,9 +98,12 @@ def waves(items: Iterable[tuple[str, Item]], *, as_given: bool = False) -> list[
     return result if as_given else [sorted(wave, key=lambda pair: pair[0]) for wave in result]
 
 
-def places(positions: Sequence[int]) -> list[int]:
-    """Where each position stands among them, from 1."""
-    rank = {position: number for number, position in enumerate(sorted(positions), 1)}
+def places(positions: Sequence[int]) -> list[int] | None:
+    """Where each position stands among them, from 1; None if they stand in their order."""
+    in_order = sorted(positions)
+    if in_order == positions:
+        return None
+    rank = {position: number for number, position in enumerate(in_order, 1)}
     return [rank[position] for position in positions]
 
 
@@ -140,14 +143,26 @@ def column(values: list[Any], usual: object = None) -> list[Any] | None:
     return None if values.count(usual) == len(values) else values
 
 
-def task_columns(tasks: Sequence[Task], *, at_once: bool) -> tuple[list[Any] | None, ...]:
-    """The arrays of `enqueue_1`."""
-    return (
+class Columns(NamedTuple):
+    """Tasks by column."""
+
+    keys: list[str]
+    functions: list[str]
+    payloads: list[bytes]
+    headers: list[Any] | None
+    dues: list[Any] | None
+    delays: list[Any] | None
+    attempts: list[Any] | None
+
+
+def task_columns(tasks: Sequence[Task], *, at_once: bool) -> Columns:
+    """The arrays of `add_new_1`; `enqueue_1` is given the runs besides."""
+    functions = [task.function for task in tasks]
+    return Columns(
         [task.key for task in tasks],
-        [task.function for task in tasks],
+        functions[:1] if functions.count(functions[0]) == len(functions) else functions,
         [task.payload for task in tasks],
-        [task.run for task in tasks],
-        [task.headers for task in tasks],
+        column([task.headers for task in tasks], usual=b""),
         None if at_once else column([moment(task.when) for task in tasks]),
         None if at_once else column([length(task.delay) for task in tasks]),
         column([clamped(task.attempt) for task in tasks], usual=1),

@@ -1,6 +1,7 @@
 """Adding and claiming: what is ready, for whom, in which order."""
 
 import asyncio
+from uuid import uuid4
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.model import Ack, Claim, EnqueueStatus, OnConflict
@@ -121,6 +122,24 @@ class TestAdding(Requirements):
             assert (again.status, again.run) == (EnqueueStatus.ACCEPTED, task.run)
         assert await subject.state() is State.COMPLETED
         assert await subject.claim() == []
+
+    async def test_key_that_is_its_runs_own_id(self, subject: Subject) -> None:
+        """A key that is the run's id is one like any other: it may be there already, alone or among new ones."""
+        own, other = (subject.task(key) for key in ("own", "other"))
+        own, other = own._replace(key=own.run), other._replace(key=other.run)
+        [first] = await subject.backend.enqueue([own])
+        assert (first.status, first.run, first.generation) == (EnqueueStatus.ACCEPTED, own.run, 1)
+        assert await subject.backend.enqueue([own]) == [first]
+        repeated, new = await subject.backend.enqueue([own, other])
+        assert repeated == first
+        assert (new.status, new.run, new.generation) == (EnqueueStatus.ACCEPTED, other.run, 1)
+        taken = subject.task(uuid4().hex)
+        await subject.backend.enqueue([taken])
+        third = subject.task("third")
+        for tasks in ([taken._replace(run=taken.key)], [taken._replace(run=taken.key), third._replace(key=third.run)]):
+            answers = await subject.backend.enqueue(tasks)
+            assert (answers[0].status, answers[0].run) == (EnqueueStatus.EXISTS, taken.run)
+        assert {claim.run for claim in await subject.claim(9)} == {own.run, other.run, taken.run, third.run}
 
     async def test_key_is_free_right_after_its_end(self, subject: Subject) -> None:
         """The last part does not block: the key is free right after an end, a cancel or a clear."""

@@ -86,10 +86,12 @@ class TestTransactions(Requirements):
                 )
                 answers += await joined.enqueue([subject.task("replaced")], OnConflict.REPLACE)
                 answers += await joined.enqueue([])
+                own = repeated._replace(key=repeated.run)
+                assert await joined.enqueue([own]) == await joined.enqueue([own])
             await connection.commit()
         assert [answer.status for answer in answers] == [EXISTS, REFUSED, ACCEPTED, ACCEPTED, ACCEPTED]
         assert [answer.generation for answer in answers[-2:]] == [1, 2]
-        assert {claim.key for claim in await subject.claim()} == {"repeated", "replaced"}
+        assert {claim.key for claim in await subject.claim()} == {"repeated", repeated.run, "replaced"}
 
     async def test_commit_wakes(self, subject: Subject) -> None:
         """Workers are woken once it is committed."""

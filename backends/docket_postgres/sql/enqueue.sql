@@ -1,5 +1,5 @@
--- Adds one task, the common case in as little as it takes. Answers the store's time where it is new, else as JSON what
--- `enqueue_1` says.
+-- Adds one task, the common case in as little as it takes. Without `p_run` the key is the run's own: as in `add_new_1`.
+-- Answers the store's time where it is new, else as JSON what `enqueue_1` says.
 create or replace function docket.add_one_1(
   p_docket text, p_channel text, p_now bigint, p_replace boolean, p_key text, p_function text, p_payload bytea,
   p_run text, p_headers bytea, p_due bigint, p_delay bigint, p_attempt int)
@@ -9,15 +9,22 @@ declare
   v_due bigint := coalesce(p_due, v_now + p_delay, v_now);
   v_ready bigint := greatest(v_due, v_now);
 begin
-  insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
-    headers)
-  values (v_due, v_ready, nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function, p_run, p_payload,
-    p_headers)
-  on conflict (docket, key) do nothing;
-  if not found then
-    return (select to_json(e) from docket.enqueue_1(p_docket, p_channel, p_now, p_replace, array[p_key],
-      array[p_function], array[p_payload], array[p_run], array[p_headers], array[p_due], array[p_delay],
-      array[p_attempt], null) e);
+  if p_run is null then
+    insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+      headers)
+    values (v_due, v_ready, nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function, p_key, p_payload,
+      p_headers);
+  else
+    insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+      headers)
+    values (v_due, v_ready, nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function, p_run, p_payload,
+      p_headers)
+    on conflict (docket, key) do nothing;
+    if not found then
+      return (select to_json(e) from docket.enqueue_1(p_docket, p_channel, p_now, p_replace, array[p_key],
+        array[p_function], array[p_payload], array[p_run], array[p_headers], array[p_due], array[p_delay],
+        array[p_attempt], null) e);
+    end if;
   end if;
   if v_due < v_now + 2500000 and p_channel is not null then
     perform pg_notify(p_channel, json_build_object(p_function, v_ready)::text);
@@ -28,10 +35,41 @@ begin
   return v_now;
 end $$;
 
+-- Adds tasks under keys that nobody has used, as they are the ids of their runs. Where one of them is there all the same,
+-- as it was sent before, nothing is added and the error is a unique violation: `on conflict` costs a quarter of it all.
+-- One function stands for all where only one is given; without headers they have none. Answers the store's time.
+create or replace function docket.add_new_1(
+  p_docket text, p_channel text, p_now bigint, p_keys text[], p_functions text[], p_payloads bytea[],
+  p_headers bytea[], p_dues bigint[], p_delays bigint[], p_attempts int[], p_places int[])
+returns bigint language plpgsql as $$
+declare
+  v_now bigint := docket.now_1(p_now);
+  v_seqs bigint[] := array(select nextval('docket.seq') from generate_series(1, cardinality(p_keys)));
+begin
+  insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+    headers)
+  select x.due, greatest(x.due, v_now), v_seqs[x.place], 1, x.attempt, 0, 1, p_docket, x.key, x.function, x.key,
+    x.payload, x.headers
+  from (select u.key, coalesce(u.function, p_functions[1]) as function, u.payload, coalesce(u.headers, '') as headers,
+      coalesce(u.attempt, 1) as attempt, coalesce(u.at, v_now + u.delay, v_now) as due,
+      coalesce(u.place, u.position) as place
+    from unnest(p_keys, p_functions, p_payloads, p_headers, p_dues, p_delays, p_attempts, p_places)
+      with ordinality u(key, function, payload, headers, at, delay, attempt, place, position)) x;
+  perform docket.hint_1(p_channel, jsonb_object_agg(y.function, y.at)) from (
+    select x.function, min(greatest(x.due, v_now)) as at from (
+      select coalesce(u.function, p_functions[1]) as function, coalesce(u.at, v_now + u.delay, v_now) as due
+      from unnest(p_functions, p_dues, p_delays) u(function, at, delay)) x
+    where x.due < v_now + 2500000 group by x.function) y;
+  if docket.watched_1(p_docket, 1) then
+    perform docket.tell_states_1(p_docket, p_channel, v_now, p_keys);
+  end if;
+  return v_now;
+end $$;
+
 -- Adds tasks. The keys are distinct and in byte order, the order of the locks; `p_places` says where in the order of the
 -- call each task stands, which is the order in which claims find them; without it they stand as they are given, without
--- `p_attempts` at their first attempt. Where all are new, one insert does it, and the answer is one row
--- without a key that says the store's time; else there is one row for each.
+-- `p_attempts` at their first attempt; functions and headers as in `add_new_1`. Where all are new, one insert does it, and
+-- the answer is one row without a key that says the store's time; else there is one row for each.
 create or replace function docket.enqueue_1(
   p_docket text, p_channel text, p_now bigint, p_replace boolean, p_keys text[], p_functions text[], p_payloads bytea[],
   p_runs text[], p_headers bytea[], p_dues bigint[], p_delays bigint[], p_attempts int[],
@@ -47,6 +85,10 @@ declare
   v_gates text[] := '{}';
 begin
   v_seqs := array(select nextval('docket.seq') from generate_series(1, cardinality(p_keys)));
+  p_headers := coalesce(p_headers, array_fill(''::bytea, array[cardinality(p_keys)]));
+  if cardinality(p_functions) = 1 then
+    p_functions := array_fill(p_functions[1], array[cardinality(p_keys)]);
+  end if;
   with fresh as (
     insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
       headers)
