@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -77,6 +77,11 @@ async def connect(dsn: str, settings: Settings, application: str) -> Connection:
         raise
 
 
+async def _pooled(connection: Connection, sql: str, arguments: Sequence[object]) -> Sequence[Row]:
+    async with connection.transaction():  # a pooler keeps one session for us for a transaction and no longer
+        return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
+
+
 class Connections:
     """At most `size` connections; what was used last is used next, so idle ones stay idle.
 
@@ -95,20 +100,18 @@ class Connections:
         """One for all: to set and to cancel one at each statement costs as much as the rest of it here."""
         self._closed = False
 
-    async def fetch(self, sql: str, *arguments: object, patience: float = 1.0) -> Sequence[Row]:
+    def fetch(self, sql: str, arguments: Sequence[object], patience: float = 1.0) -> Coroutine[Any, Any, Sequence[Row]]:
         """The rows of one statement, which is one transaction; `patience` times the timeout is waited for them.
 
         Raises:
             BackendUnavailable, Overloaded, SchemaMismatch: see `errors.translate`.
         """
 
-        async def fetched(connection: Connection) -> Sequence[Row]:
-            if self._settings.prepared:
-                return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
-            async with connection.transaction():  # a pooler keeps one session for us for a transaction and no longer
-                return cast("Sequence[Row]", await connection.fetch(sql, *arguments))
+        def fetched(connection: Connection) -> Awaitable[Sequence[Row]]:
+            rows = connection.fetch(sql, *arguments) if self._settings.prepared else _pooled(connection, sql, arguments)
+            return cast("Awaitable[Sequence[Row]]", rows)
 
-        return await self.run(fetched, self._settings.timeout * patience)
+        return self.run(fetched, self._settings.timeout * patience)
 
     async def run(self, work: Callable[[Connection], Awaitable[Result]], timeout: float = math.inf) -> Result:
         """What `work` answers, which is given a connection, and may be given another one to do all of it again.

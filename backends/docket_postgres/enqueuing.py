@@ -48,6 +48,12 @@ class PostgresEnqueuer:
 
     async def add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> list[Enqueued]:
         """One statement for each wave of distinct keys."""
+        if len(tasks) == 1:
+            task = tasks[0]
+            error = refusal_of_task(task, self._max_payload)
+            if error is not None:
+                return [Enqueued(EnqueueStatus.REFUSED, task.run, error=error)]
+            return [await self._add_one(task, on_conflict, at_once)]
         answers: list[Enqueued | None] = [None] * len(tasks)
         fitting: list[tuple[str, int]] = []
         for position, task in enumerate(tasks):
@@ -56,8 +62,6 @@ class PostgresEnqueuer:
                 fitting.append((task.key, position))
             else:
                 answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
-        if len(tasks) == len(fitting) == 1:
-            return [await self._add_one(tasks[0], on_conflict, at_once)]
         for portion in portions(fitting, lambda pair: len(tasks[pair[1]].payload)):
             firsts: dict[str, int] = {}
             for wave in waves(portion):

@@ -1,7 +1,7 @@
 """What all operations of one backend share: how to reach the database, and what was asked for at its opening."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from docket_postgres.migrations import is_current, upgrade
 from docket_postgres.settings import Settings
 
 Row = Sequence[Any]
+Fetching = Coroutine[Any, Any, Sequence[Row]]
 _PATIENCE = 6.0
 IDENTITY_SQL = """
     select current_database()::text, (select d.oid::bigint from pg_database d where d.datname = current_database()),
@@ -56,17 +57,17 @@ class Store:
             if connections is not None:
                 await connections.close()
 
-    async def fetch(self, sql: str, *arguments: object) -> Sequence[Row]:
+    def fetch(self, sql: str, *arguments: object) -> Fetching:
         """The rows of a statement."""
-        return await self._fetch(self._work, sql, arguments)
+        return self._fetch(self._work, sql, arguments)
 
-    async def fetch_slowly(self, sql: str, *arguments: object) -> Sequence[Row]:
+    def fetch_slowly(self, sql: str, *arguments: object) -> Fetching:
         """As `fetch`, for a statement that reads much."""
-        return await self._fetch(self._work, sql, arguments, _PATIENCE)
+        return self._fetch(self._work, sql, arguments, _PATIENCE)
 
-    async def fetch_control(self, sql: str, *arguments: object) -> Sequence[Row]:
+    def fetch_control(self, sql: str, *arguments: object) -> Fetching:
         """As `fetch`, on the connection that keeps leases and presence alive whatever the others are busy with."""
-        return await self._fetch(self._control, sql, arguments)
+        return self._fetch(self._control, sql, arguments)
 
     async def value(self, sql: str, *arguments: object) -> Any:
         """The only value of the only row of a statement."""
@@ -77,13 +78,13 @@ class Store:
     ) -> Sequence[Row]:
         opened = self._opened(connections)
         try:
-            return await opened.fetch(sql, *arguments, patience=patience)
+            return await opened.fetch(sql, arguments, patience)
         except SchemaMismatch as error:
             if sqlstate_of(error.__cause__) not in MISSING:
                 raise
         async with self._mending:  # the tables were there when it was opened: somebody has wiped them
             await self.prepare(incomplete=True)
-        return await opened.fetch(sql, *arguments, patience=patience)
+        return await opened.fetch(sql, arguments, patience)
 
     @staticmethod
     def _opened(connections: Connections | None) -> Connections:

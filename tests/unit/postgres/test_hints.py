@@ -57,8 +57,8 @@ async def test_prepared_statements_are_given_up_when_a_pooler_loses_them(databas
     connections = Connections(settings, 1)
     try:
         for _ in range(2):
-            assert [row[0] for row in await connections.fetch("select 1")] == [1]
-            await connections.fetch("deallocate all")
+            assert [row[0] for row in await connections.fetch("select 1", ())] == [1]
+            await connections.fetch("deallocate all", ())
     finally:
         await connections.close()
 
@@ -70,10 +70,10 @@ async def test_an_idle_worker_sends_at_most_two_statements_a_second(
     fetch = Connections.fetch
 
     async def counted(
-        self: Connections, sql: str, *arguments: object, patience: float = 1.0
+        self: Connections, sql: str, arguments: Sequence[object], patience: float = 1.0
     ) -> Sequence[Sequence[object]]:
         sent.append(sql)
-        return await fetch(self, sql, *arguments, patience=patience)
+        return await fetch(self, sql, arguments, patience)
 
     monkeypatch.setattr(Connections, "fetch", counted)
     async with open_backend(database, "idle") as backend, backend.strikes() as strikes:
