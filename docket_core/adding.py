@@ -217,7 +217,8 @@ class Adder(ABC):
         docket = self.docket
         outgoing = instrumentation.outgoing_context()
         executions: list[Execution] = []
-        tasks: list[tuple[Execution, Task]] = []
+        sent: list[Execution] = []
+        tasks: list[Task] = []
         for call in calls:
             name = call.function_name
             function = docket.tasks.get(name) or placeholder(name)
@@ -228,17 +229,18 @@ class Adder(ABC):
                     execution.when = call.when
                 self._check(call, on_conflict)
                 if not (docket.strike_list.in_effect and self._is_struck(execution)):
-                    tasks.append((execution, self._task(execution, outgoing)))
+                    tasks.append(self._task(execution, outgoing))
+                    sent.append(execution)
             except (DocketError, ValueError, TypeError, KeyError) as error:
                 execution.refuse(str(error.args[0]) if isinstance(error, KeyError) else str(error))
         for start in range(0, len(tasks), MANY):
             portion = tasks[start : start + MANY]
-            replies = await self._enqueue_many([task for _, task in portion], on_conflict)
+            replies = await self._enqueue_many(portion, on_conflict)
             scheduled = Counter[str]()
-            for (execution, task), reply in zip(portion, replies, strict=True):
+            for execution, reply in zip(sent[start : start + MANY], replies, strict=True):
                 execution.accepted(reply)
                 if execution.disposition is Disposition.SCHEDULED:
-                    scheduled[task.function] += 1
+                    scheduled[execution.function_name] += 1
             for name, number in scheduled.items():
                 self._count(name, number, on_conflict)
         return executions

@@ -55,22 +55,38 @@ class PostgresEnqueuer:
                 return [Enqueued(EnqueueStatus.REFUSED, task.run, error=error)]
             return [await self._add_one(task, on_conflict, at_once)]
         answers: list[Enqueued | None] = [None] * len(tasks)
-        fitting: list[tuple[str, int]] = []
+        fitting: list[int] = []
         for position, task in enumerate(tasks):
             error = refusal_of_task(task, self._max_payload)
             if error is None:
-                fitting.append((task.key, position))
+                fitting.append(position)
             else:
                 answers[position] = Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
-        for portion in portions(fitting, lambda pair: len(tasks[pair[1]].payload)):
+        keys = [task.key for task in tasks]
+        distinct = len(set(keys)) == len(keys)
+        for portion in portions(fitting, lambda position: len(tasks[position].payload)):
+            if distinct:
+                await self._add_wave(sorted(portion, key=keys.__getitem__), tasks, answers, on_conflict, at_once)
+                continue
             firsts: dict[str, int] = {}
-            for wave in waves(portion):
-                positions = [p for key, p in wave if not self._follows(tasks, answers, firsts.get(key), p, on_conflict)]
-                added = await self._add_some([tasks[p] for p in positions], places(positions), on_conflict, at_once)
-                for position, answer in zip(positions, added, strict=True):
-                    answers[position] = answer
-                    firsts.setdefault(tasks[position].key, position)
+            for wave in waves((keys[position], position) for position in portion):
+                left = [p for key, p in wave if not self._follows(tasks, answers, firsts.get(key), p, on_conflict)]
+                await self._add_wave(left, tasks, answers, on_conflict, at_once)
+                for position in left:
+                    firsts.setdefault(keys[position], position)
         return [answer for answer in answers if answer is not None]
+
+    async def _add_wave(
+        self,
+        positions: list[int],
+        tasks: Sequence[Task],
+        answers: list[Enqueued | None],
+        on_conflict: OnConflict,
+        at_once: bool,
+    ) -> None:
+        added = await self._add_some([tasks[p] for p in positions], places(positions), on_conflict, at_once)
+        for position, answer in zip(positions, added, strict=True):
+            answers[position] = answer
 
     @staticmethod
     def _follows(
