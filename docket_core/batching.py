@@ -18,6 +18,8 @@ class Batcher(Generic[Item, Reply]):
         send: makes one call for some items; its replies are positional.
         limit: the most items in one call.
         held: whether an item has to wait for now; `go_on` looks again, and items leave in the order they came.
+        enough: so many that wait need not wait for the call under way: they are worth a second one beside it, so what
+            is asked for at the same moment may arrive in any order. None: there is one call at a time.
     """
 
     def __init__(
@@ -25,32 +27,42 @@ class Batcher(Generic[Item, Reply]):
         send: Callable[[list[Item]], Awaitable[Sequence[Reply]]],
         limit: int = 500,
         held: Callable[[Item], bool] | None = None,
+        enough: int | None = None,
     ) -> None:
         self._send = send
         self._limit = limit
         self._held = held
         self._waiting: list[tuple[Item, asyncio.Future[Reply]]] = []
-        self._busy = False
-        self._flusher: asyncio.Task[None] | None = None
+        self._enough = enough
+        self._calls = 0
+        """How many are under way: those that carry one item, and those that flushers make."""
+        self._flushers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: Item) -> Reply:
         """The reply to `item`; raises what the call that carried it raised."""
-        if self._busy or (self._held is not None and self._held(item)):
+        if self._calls or (self._held is not None and self._held(item)):
             reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
             self._waiting.append((item, reply))
+            if self._is_enough():
+                self.go_on()
             return await reply
-        self._busy = True
+        self._calls += 1
         try:
             return (await self._send([item]))[0]
         finally:
-            self._busy = False
+            self._calls -= 1
             self.go_on()
 
     def go_on(self) -> None:
-        """Send what waits, if nothing is under way: an item may be held no more."""
-        if self._waiting and not self._busy:
-            self._busy = True
-            self._flusher = asyncio.create_task(self._flush())
+        """Send what waits, if it need not wait any longer: an item may be held no more."""
+        if self._waiting and self._calls < (2 if self._is_enough() else 1):
+            self._calls += 1
+            flusher = asyncio.create_task(self._flush())
+            self._flushers.add(flusher)
+            flusher.add_done_callback(self._flushers.discard)
+
+    def _is_enough(self) -> bool:
+        return self._enough is not None and len(self._waiting) >= self._enough
 
     def _next(self) -> list[tuple[Item, asyncio.Future[Reply]]]:
         """Takes the next call's items out of those that wait."""
@@ -63,14 +75,6 @@ class Batcher(Generic[Item, Reply]):
             (rest if len(batch) == self._limit or self._held(entry[0]) else batch).append(entry)
         self._waiting = rest
         return batch
-
-    async def settled(self) -> None:
-        """Return once nothing is under way any more."""
-        while self._busy:
-            if self._flusher is not None and not self._flusher.done():
-                await asyncio.wait([self._flusher])
-            else:
-                await asyncio.sleep(0)
 
     async def _flush(self) -> None:
         try:
@@ -89,4 +93,4 @@ class Batcher(Generic[Item, Reply]):
                         if not reply.done():
                             reply.set_result(answer)
         finally:
-            self._busy = False
+            self._calls -= 1

@@ -40,6 +40,10 @@ DEFAULT_URL = "sqlite:///docket.db"
 """Where a docket is kept unless something else is said: an embedded store that several processes can share."""
 
 
+_ENOUGH = 32
+"""So many adds that come while one is under way do not wait for it: they were asked for at the same time."""
+
+
 class Docket(Adder):
     """A named collection of tasks in a store, and the functions that are known here.
 
@@ -95,7 +99,7 @@ class Docket(Adder):
         self._strike_list = StrikeList(name=name, codec=self.codec)
         self.results = ResultStorage(result_storage, name, execution_ttl) if result_storage and execution_ttl else None
         self.outcomes = Outcomes(self)
-        self._adds = Batcher[tuple[Task, OnConflict], Enqueued](self._send_adds)
+        self._adds = Batcher[tuple[Task, OnConflict], Enqueued](self._send_adds, enough=_ENOUGH)
         self._cancels = Batcher[str, CancelReply](self._send_cancels)
         self._progress = Batcher[ProgressUpdate, ProgressReply](self._send_progress)
         self._labels: dict[str, dict[str, str]] = {}

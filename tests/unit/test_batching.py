@@ -51,6 +51,24 @@ async def test_a_batch_has_its_limit() -> None:
     assert wire.calls == [[0], [1, 2], [3, 4], [5]]
 
 
+async def test_many_that_wait_do_not_wait_for_the_call_under_way() -> None:
+    wire = Wire()
+    batcher = Batcher[int, int](wire.send, enough=3)
+    asked = [asyncio.create_task(batcher(number)) for number in range(3)]
+    await turns()
+    assert wire.calls == [[0]]
+    asked += [asyncio.create_task(batcher(number)) for number in range(3, 5)]
+    await turns()
+    assert wire.calls == [[0], [1, 2, 3, 4]]
+    asked += [asyncio.create_task(batcher(number)) for number in range(5, 9)]
+    await turns()
+    assert wire.calls == [[0], [1, 2, 3, 4]]  # never a third one
+    wire.let.set()
+    assert await asyncio.gather(*asked) == [2 * number for number in range(9)]
+    assert wire.calls == [[0], [1, 2, 3, 4], [5, 6, 7, 8]]
+    assert await batcher(9) == 18
+
+
 @pytest.mark.parametrize("cancelled", [0, 1, 2])
 async def test_one_who_is_cancelled_in_the_middle_takes_no_answer_from_the_others(cancelled: int) -> None:
     wire = Wire()
