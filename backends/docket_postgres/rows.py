@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import Ack, PermitRequest, Task, Verdict
@@ -143,22 +143,10 @@ def column(values: list[Any], usual: object = None) -> list[Any] | None:
     return None if values.count(usual) == len(values) else values
 
 
-class Columns(NamedTuple):
-    """Tasks by column."""
-
-    keys: list[str]
-    functions: list[str]
-    payloads: list[bytes]
-    headers: list[Any] | None
-    dues: list[Any] | None
-    delays: list[Any] | None
-    attempts: list[Any] | None
-
-
-def task_columns(tasks: Sequence[Task], *, at_once: bool) -> Columns:
+def task_columns(tasks: Sequence[Task], *, at_once: bool) -> tuple[list[Any] | None, ...]:
     """The arrays of `add_new_1`; `enqueue_1` is given the runs besides."""
     functions = [task.function for task in tasks]
-    return Columns(
+    return (
         [task.key for task in tasks],
         functions[:1] if functions.count(functions[0]) == len(functions) else functions,
         [task.payload for task in tasks],
