@@ -16,8 +16,9 @@ BRIEFLY = ("drain-10",)
 _METHOD = """\
 ## How it is measured
 
-- *Side by side.* Every scenario runs on all contestants before its next round begins (A B C, A B C, …), on one machine,
-  servers, producers and workers together. Shown are medians, with the lowest and the highest round.
+- *Side by side.* A round runs every scenario, each on all contestants, one after the other (A B C of the first, A B C
+  of the second, …), on one machine, servers, producers and workers together. Shown are medians, with the lowest and
+  the highest round.
 - *The same code.* A contestant is a process that hosts a framework and does what scenarios ask for: `docket_core/bench`
   times docket-core, each peer (`benchmarks/peers`, in an environment of its own, by its public API) and the stores' own
   limits (`benchmarks/limits.py`) alike.

@@ -1,5 +1,6 @@
 """The scripts: which files make up which, and their digests."""
 
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -7,14 +8,14 @@ from typing import NamedTuple
 
 _PARTS = ("base", "parts")
 _ENDS = (*_PARTS, "gates", "endings")
-_FILES: dict[str, tuple[str, ...]] = {
+FILES: dict[str, tuple[str, ...]] = {
     "acquire": (*_ENDS, "acquire"),
     "ack": (*_ENDS, "ack"),
     "cancel": (*_ENDS, "cancel"),
-    "claim": (*_ENDS, "claim"),
+    "claim": ("swift_claim", *_ENDS, "claim"),
     "clear": (*_ENDS, "clear"),
     "counts": ("base", "counts"),
-    "enqueue": ("swift", *_PARTS, "enqueue"),
+    "enqueue": ("swift_enqueue", *_PARTS, "enqueue"),
     "get": (*_PARTS, "records", "get"),
     "presence": ("base", "presence"),
     "progress": (*_PARTS, "progress"),
@@ -27,7 +28,7 @@ _FILES: dict[str, tuple[str, ...]] = {
     "strikes": ("base", "strikes"),
 }
 """Of each script its files: no more than it needs, since every call makes all of their functions."""
-NAMES = tuple(_FILES)
+NAMES = tuple(FILES)
 _DEEPER, _OUT = b"return (function()\n", b"end)()"
 """Each file stands in a function of its own, inside the one before it. What a Lua function takes from further out it
 gets by a copy; what from its own level, by a walk along all that its neighbours took; a call makes up to
@@ -45,7 +46,12 @@ class Script(NamedTuple):
 @cache
 def script(name: str) -> Script:
     """The script of that name, put together from its files."""
-    folder = files("docket_redis") / "scripts"
-    parts = [(folder / f"{part}.lua").read_bytes() for part in _FILES[name]]
-    text = _DEEPER.join(parts) + _OUT * (len(parts) - 1)
+    text = joined(FILES[name])
     return Script(name, text, sha1(text, usedforsecurity=False).hexdigest())
+
+
+def joined(names: Sequence[str]) -> bytes:
+    """What these files do, one after the other."""
+    folder = files("docket_redis") / "scripts"
+    parts = [(folder / f"{name}.lua").read_bytes() for name in names]
+    return _DEEPER.join(parts) + _OUT * (len(parts) - 1)

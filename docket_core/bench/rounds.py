@@ -1,4 +1,8 @@
-"""Running it all: rounds are interleaved over the contestants, so that what disturbs one disturbs all."""
+"""Running it all: each round goes over all scenarios and in each over all contestants.
+
+What disturbs one contestant disturbs its neighbours too, and what lasts for minutes is in one round of each scenario,
+not in all rounds of one. What is run once comes at the end, as it leaves the most behind.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -40,28 +44,29 @@ async def measure(
     note: Note,
     results: Results,
 ) -> None:
-    """Run every scenario on every contestant: scenario by scenario, A B C A B C.
+    """Run every scenario on every contestant, A B C of the first, A B C of the second, and all of it again.
 
     Args:
         note: called before each step with what it is.
         results: gets the figures, and what went wrong, as it comes.
     """
-    for scenario in scenarios:
-        able = [contestant for contestant in contestants if takes_part(contestant, scenario)]
-        sizes: dict[str, Scale] = {}
-        for round_number in range(1 if scenario.once else rounds):
-            for contestant in list(able):
-                note(f"{scenario.name}, {contestant.name}, round {round_number + 1}")
-                try:
-                    if contestant.name not in sizes:
-                        sizes[contestant.name] = await _sized(contestant, scenario, scale)
-                    async with fresh(contestant) as field:
-                        results.add(contestant.name, await scenario.run(field, sizes[contestant.name]))
-                except Lacking:
-                    able.remove(contestant)
-                except (Failed, TimeoutError) as error:
-                    able.remove(contestant)
-                    results.fail(contestant.name, scenario.name, str(error))
+    able = {scenario.name: [one for one in contestants if takes_part(one, scenario)] for scenario in scenarios}
+    sizes: dict[tuple[str, str], Scale] = {}
+    repeated = [(number, scenario) for number in range(rounds) for scenario in scenarios if not scenario.once]
+    for number, scenario in [*repeated, *((0, scenario) for scenario in scenarios if scenario.once)]:
+        for contestant in list(able[scenario.name]):
+            note(f"{scenario.name}, {contestant.name}, round {number + 1}")
+            sized = (scenario.name, contestant.name)
+            try:
+                if sized not in sizes:
+                    sizes[sized] = await _sized(contestant, scenario, scale)
+                async with fresh(contestant) as field:
+                    results.add(contestant.name, await scenario.run(field, sizes[sized]))
+            except Lacking:
+                able[scenario.name].remove(contestant)
+            except (Failed, TimeoutError) as error:
+                able[scenario.name].remove(contestant)
+                results.fail(contestant.name, scenario.name, str(error))
 
 
 async def _sized(contestant: Contestant, scenario: Scenario, scale: Scale) -> Scale:

@@ -8,7 +8,8 @@ import fakeredis
 import pytest
 
 from docket_redis.connection import Argument, Reply
-from docket_redis.lua import NAMES, script
+from docket_redis.lua import FILES, NAMES, script
+from docket_redis.lua import joined as joined_files
 from docket_redis.records import joined, parted
 from docket_redis.wire import portions, prefix_of
 
@@ -197,6 +198,97 @@ def test_a_single_new_task_is_written_by_a_short_way_as_by_the_long_one(
         messages = [message["data"] for _ in range(5) if (message := heard.get_message()) is not None]
         seen.append((reply, content(docket), messages))
     assert seen[0] == seen[1]
+
+
+def one(docket: Docket) -> None:
+    docket.add("one")
+
+
+def long_one(docket: Docket) -> None:
+    docket.run("enqueue", "keep", "one", "work", "run", "n", 0, 3, 0, b"p" * 150, b"h" * 385)
+
+
+def of_another_function(docket: Docket, kind: str = "n") -> None:
+    docket.run("enqueue", "keep", "other", "play", "run", kind, SECOND, 1, 0, b"p", b"")
+
+
+def later(docket: Docket) -> None:
+    docket.add("later", kind="d", moment=SECOND)
+
+
+def later_of_another(docket: Docket) -> None:
+    of_another_function(docket, "d")
+
+
+def running(docket: Docket) -> None:
+    docket.add("running")
+    docket.claim()
+
+
+def tried_before(docket: Docket) -> None:
+    docket.add("again")
+    docket.run("ack", "again", 1, docket.claim()[2], "R", "n", 0, 2)
+
+
+def lapsed(docket: Docket) -> None:
+    running(docket)
+    docket.now += 31 * SECOND
+
+
+def replaced(docket: Docket) -> None:
+    running(docket)
+    docket.add("running", policy="replace")
+
+
+def asked_to_stop(docket: Docket) -> None:
+    running(docket)
+    docket.run("cancel", "running")
+
+
+def released(docket: Docket) -> None:
+    docket.add("back")
+    docket.run("ack", "back", 1, docket.claim()[2], "L")
+
+
+def cleared(docket: Docket) -> None:
+    docket.add("gone")
+    docket.run("cancel", "gone")
+
+
+THE_SHORT_WAY, ALL_BUT_IT = (joined_files(names).decode() for names in (FILES["claim"][:1], FILES["claim"][1:]))
+
+
+@pytest.mark.parametrize("asked", [("work",), ("play", "work", "rest"), ("rest",), ()])
+@pytest.mark.parametrize("limit", [0, 1, 10])
+@pytest.mark.parametrize(
+    "before",
+    [
+        *([one], [long_one], [one, of_another_function], [later, one], [one, later_of_another], [running, one]),
+        *([lapsed, one], [replaced, one], [replaced, lapsed], [asked_to_stop, lapsed, one], [asked_to_stop, one]),
+        *([tried_before], [released], [released, one], [cleared, one], [one, one, lapsed], [cleared], []),
+        *([later, later_of_another, long_one], [running, later, of_another_function]),
+    ],
+)
+def test_a_single_ready_task_is_claimed_by_a_short_way_as_by_the_long_one(
+    before: list[Callable[[Docket], None]], limit: int, asked: tuple[str, ...]
+) -> None:
+    seen: list[tuple[Reply, dict[str, object]]] = []
+    for text in (script("claim").text.decode(), ALL_BUT_IT):
+        docket = Docket()
+        for prepare in before:
+            prepare(docket)
+        arguments = ("worker", limit, 30 * SECOND, 3, int(not asked), *asked)
+        client: Any = docket.client
+        seen.append((client.eval(text, 1, PREFIX, docket.now, 0, *arguments), content(docket)))
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(("before", "short"), [(one, True), (tried_before, True), (released, False), (lapsed, False)])
+def test_the_short_way_is_taken_where_it_can_be(docket: Docket, before: Callable[[Docket], None], short: bool) -> None:
+    before(docket)
+    arguments = ("worker", 10, 30 * SECOND, 3, 0, "work")
+    client: Any = docket.client
+    assert (client.eval(THE_SHORT_WAY, 1, PREFIX, docket.now, 0, *arguments) is not None) == short
 
 
 @pytest.mark.parametrize(
