@@ -1,4 +1,5 @@
-"""What the shape of a call costs before anything is kept: a hand-over to a thread, round trips between two processes.
+"""What the shape of a call costs before anything is kept: a hand-over to a thread, round trips between two processes,
+any code after a pause.
 
 `python -m benchmarks.floors` prints them. Beside the stores' limits (`benchmarks/limits.py`) they say how much of a
 target is left for all that a framework does; see docs/adr/0015-targets-out-of-reach.md.
@@ -6,6 +7,7 @@ target is left for all that a framework does; see docs/adr/0015-targets-out-of-r
 
 import asyncio
 import json
+import pickle
 import queue
 import random
 import sqlite3
@@ -173,6 +175,55 @@ async def by_a_thread(file: Path) -> float:
     return rates[1] / rates[0]
 
 
+def after_a_pause() -> float:
+    """How many times as long the same few calls of the standard library take after 20 ms of sleep as one after another.
+
+    What a process needs has left the processor's caches meanwhile: the latency of an idle worker is made of this.
+    """
+
+    def took() -> float:
+        began = time.perf_counter()
+        pickle.loads(pickle.dumps(json.loads(json.dumps({"a": [1, 2, {"b": "c"}]}))))
+        sorted(f"{time.time():.3f}".split("."))
+        return time.perf_counter() - began
+
+    at_once = statistics.median(took() for _ in range(SAMPLES))
+    rested: list[float] = []
+    for _ in range(SAMPLES):
+        time.sleep(0.02)
+        rested.append(took())
+    return statistics.median(rested) / at_once
+
+
+async def woken() -> float:
+    """From one task to the first line of another that a third one starts, after a pause, the median in milliseconds."""
+    told, begun = asyncio.Event(), asyncio.Event()
+    taken: list[float] = []
+    runs: set[asyncio.Task[None]] = set()
+
+    async def body(called: float) -> None:
+        taken.append(1000 * (time.perf_counter() - called))
+        begun.set()
+
+    async def worker() -> None:
+        while True:
+            await told.wait()
+            told.clear()
+            run = asyncio.create_task(body(called))
+            runs.add(run)
+            run.add_done_callback(runs.discard)
+
+    working = asyncio.create_task(worker())
+    for _ in range(SAMPLES):
+        begun.clear()
+        await asyncio.sleep(0.02 * random.uniform(0.5, 1.5))
+        called = time.perf_counter()
+        told.set()
+        await begun.wait()
+    working.cancel()
+    return statistics.median(taken)
+
+
 def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="docket-floors-") as folder,
@@ -180,6 +231,8 @@ def main() -> None:
     ):
         shares = [asyncio.run(by_a_thread(Path(folder) / "floor.db")) for _ in range(ROUNDS)]
         print(f"SQLite, inserts by way of a thread: {_shown(shares)}x of those in place")
+        print(f"the same calls after a pause: {_shown([after_a_pause() for _ in range(ROUNDS)])}x as long as without")
+        print(f"memory, told and begun: {_shown([asyncio.run(woken()) for _ in range(ROUNDS)])} ms")
         found: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(ROUNDS):
             for way, (store, _, _) in WAYS.items():

@@ -16,6 +16,12 @@ def test_inserts_by_way_of_a_thread_are_compared_with_those_in_place(
     assert 0 < asyncio.run(floors.by_a_thread(tmp_path / "floor.db")) < 5
 
 
+def test_a_pause_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors, "SAMPLES", 5)
+    assert floors.after_a_pause() > 0
+    assert 0 < asyncio.run(floors.woken()) < 1000
+
+
 def test_round_trips_between_processes_are_measured(tmp_path: Path) -> None:
     with places(["redis", "postgres"], tmp_path) as found:
         for way, (store, _, _) in floors.WAYS.items():
