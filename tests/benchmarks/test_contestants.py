@@ -75,6 +75,17 @@ def test_every_peer_has_its_file_and_scenarios_that_there_are() -> None:
     assert len({peer.name for peer in PEERS}) == len(PEERS)
 
 
+async def test_each_round_goes_over_all_scenarios_and_what_is_run_once_comes_last() -> None:
+    field = [Contestant(name, "memory", "memory://x", processes=False) for name in "AB"]
+    noted: list[str] = []
+    scenarios = [SCENARIOS[name] for name in ("depth", "add", "add-many")]
+    await measure(field, scenarios, 2, QUICK, noted.append, start(field, {}))
+    repeated = [
+        f"{scenario}, {name}, round {number}" for number in (1, 2) for scenario in ("add", "add-many") for name in "AB"
+    ]
+    assert noted == [*repeated, "depth, A, round 1", "depth, B, round 1"]
+
+
 async def test_a_contestant_that_ends_is_a_failure_with_its_last_words() -> None:
     command = (sys.executable, "-c", "import sys; sys.exit('out of sorts')")
     broken = Contestant("broken", "memory", "memory://x", command)

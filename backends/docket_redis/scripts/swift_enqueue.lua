@@ -4,7 +4,7 @@
 local P, A, call, pcall = KEYS[1], ARGV, redis.call, redis.pcall
 local key, run, fn = A[4], A[6], A[5]
 if #A == 12 and A[7] == 'n' and A[10] ~= '1'
-  and call('EXISTS', P..'t:'..key, P..'z:'..key, P..'h:'..key) == 0 and call('EXISTS', P..'cl') == 0 then
+  and call('EXISTS', P..'t:'..key, P..'z:'..key, P..'h:'..key, P..'cl') == 0 then
   local now, clock = tonumber(A[1]), nil
   if not now then
     clock = call('TIME')
