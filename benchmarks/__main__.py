@@ -7,6 +7,8 @@ python -m benchmarks --stores redis --peers pydocket,dramatiq --scenarios drain-
 """
 
 import argparse
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,6 +29,11 @@ def _words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
+def _end(number: int, _: object) -> None:
+    """Leave in order, so that the servers end as well."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Measure, and render."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=_Raw)
@@ -45,6 +52,7 @@ def main() -> None:
     parser.add_argument("--no-page", action="store_true", help="show a table instead of writing the page")
     parser.add_argument("--render", action="store_true", help="measure nothing: write the page from --output")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _end)
     if not options.render:
         _measure(options)
     results = read(options.output)

@@ -81,7 +81,11 @@ class RedisServer:
         return {name.decode() for name in cast("list[bytes]", self.command("KEYS", "*"))}
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
         return self
 
     def __exit__(
