@@ -1,6 +1,7 @@
 """What every test stands on."""
 
 import gc
+import signal
 import sys
 from collections.abc import Generator, Iterator
 
@@ -19,6 +20,15 @@ pytest_plugins = [
 # Machines that run tests are shared: how long one example takes says nothing.
 settings.register_profile("docket", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("docket")
+
+
+def pytest_configure() -> None:
+    """A run that is told to end does so in order, so that its servers end with it."""
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, _: object) -> None:
+    pytest.exit("told to end", 128 + number)
 
 
 @pytest.hookimpl(wrapper=True)
