@@ -98,7 +98,7 @@ def waves(items: Iterable[tuple[str, Item]], *, as_given: bool = False) -> list[
     return result if as_given else [sorted(wave, key=lambda pair: pair[0]) for wave in result]
 
 
-def places(positions: Sequence[int]) -> list[int] | None:
+def places(positions: list[int]) -> list[int] | None:
     """Where each position stands among them, from 1; None if they stand in their order."""
     in_order = sorted(positions)
     if in_order == positions:

@@ -1,5 +1,6 @@
--- The only task that is ready, where nothing else is to be looked at, in as few steps as it takes, as `swift_enqueue` does it: so is
--- what a waiting worker claims. ARGV as in `claim`, and what is written and answered is what that would write and answer.
+-- The only task that is ready, where nothing else is to be looked at, in as few steps as it takes, as `swift_enqueue`
+-- does it: so is what a waiting worker claims. Whatever is out of the ordinary is left to the files that follow, before
+-- anything is written. ARGV as in `claim`, and what is written and answered is what that would write and answer.
 local P, A, call = KEYS[1], ARGV, redis.call
 local now = tonumber(A[1])
 if not now then
