@@ -55,6 +55,11 @@ class StrikeList:
         self._complained: set[str] = set()
         self._unconfirmed: set[str] = set()
         """Rules known from before a reset that the history has not told again yet."""
+        self._told = 0
+        """The place up to which the store has told everything."""
+        self._untold: dict[str, int] = {}
+        """The places of this list's own instructions that are followed here, but not told yet, by rule: what is told of
+        the rule until then is older."""
         self._loaded = asyncio.Event()
         self._monitor: asyncio.Task[None] | None = None
         self.undecodable = 0
@@ -129,20 +134,18 @@ class StrikeList:
         await self.send_instruction(Restore(make_strike(function, parameter, operator, value)))
 
     async def send_instruction(self, instruction: Instruction) -> None:
-        """Record an instruction for all, and follow it here at once; an echo of an earlier one passes soon."""
+        """Record an instruction for all; once it is recorded it is followed here, too."""
         if isinstance(instruction, Restore):
             strike, data = instruction.strike, None  # also of a value that the codec does not take any more
         else:
             strike, data = instruction, instruction.encode(self._codec, self.name)
-        rule_id = strike.rule_id()
-        before = self._rules.get(rule_id)
-        self.update(instruction)  # first, so that what the store tells later, in its own order, has the last word
-        try:
-            if self._backend is not None:
-                await self._backend.strike(rule_id, data)
-        except BaseException:
-            self.update(Restore(strike) if before is None else before)
-            raise
+        if self._backend is not None:
+            rule_id = strike.rule_id()
+            place = await self._backend.strike(rule_id, data)
+            if place <= max(self._told, self._untold.get(rule_id, 0)):
+                return  # told already, and perhaps something newer
+            self._untold[rule_id] = place
+        self.update(instruction)
 
     def update(self, instruction: Instruction) -> None:
         """Follow an instruction here only."""
@@ -233,19 +236,29 @@ class StrikeList:
 
     def _take(self, event: StrikeEvent) -> None:
         if isinstance(event, StrikesCaughtUp):
-            for rule_id in self._unconfirmed:
+            self._told = event.place
+            for rule_id in [rule_id for rule_id, place in self._untold.items() if place <= event.place]:
+                del self._untold[rule_id]
+                self._remove(rule_id)  # the history has passed over it: others have taken it back
+            for rule_id in self._unconfirmed - self._untold.keys():
                 self._remove(rule_id)
             self._unconfirmed.clear()
             self._loaded.set()
         elif isinstance(event, StrikesReset):
+            self._told = 0
             self._unconfirmed = set(self._rules)
-        elif event.instruction is None:
-            self._remove(event.rule_id)
         else:
-            self._take_rule(event.rule_id, event.instruction)
+            self._take_rule(*event)
 
-    def _take_rule(self, rule_id: str, instruction: bytes) -> None:
+    def _take_rule(self, rule_id: str, instruction: bytes | None, place: int) -> None:
         self._unconfirmed.discard(rule_id)
+        self._told = max(self._told, place)
+        if place < self._untold.get(rule_id, 0):
+            return
+        self._untold.pop(rule_id, None)
+        if instruction is None:
+            self._remove(rule_id)
+            return
         try:
             self._put(rule_id, Strike.decode(self._codec, self.name, rule_id, instruction))
         except (CodecError, ValueError, TypeError) as error:

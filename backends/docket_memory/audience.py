@@ -14,7 +14,9 @@ class Audience:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.gates = Gates()
-        self.rules: dict[str, bytes] = {}
+        self.rules: dict[str, StrikeRule] = {}
+        self.strikes = 0
+        """How many instructions there have been: the place of the newest."""
         self.pushes = 0
         """How often there was news for those who wait: who saw another number has missed some."""
         self.waiters: set[Waiter] = set()
@@ -43,10 +45,13 @@ class Audience:
         for listener in self.listeners:
             listener.tell(event)
 
-    def strike(self, rule_id: str, instruction: bytes | None) -> None:
+    def strike(self, rule_id: str, instruction: bytes | None) -> int:
         """Put a rule in force, or out of it, and tell those who follow."""
+        self.strikes += 1
+        rule = StrikeRule(rule_id, instruction, self.strikes)
         self.rules.pop(rule_id, None)
         if instruction is not None:
-            self.rules[rule_id] = instruction
+            self.rules[rule_id] = rule
         for reader in self.strike_readers:
-            reader.tell(StrikeRule(rule_id, instruction))
+            reader.tell(rule)
+        return rule.place

@@ -292,15 +292,15 @@ class MemoryBackend:
             present = [record for until, record in store.presence.values() if until > now]
         return [record for record in present if function is None or function in record.functions]
 
-    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
         with self._store.lock:
-            self._store.strike(rule_id, instruction)
+            return self._store.strike(rule_id, instruction)
 
     @asynccontextmanager
     async def strikes(self) -> AsyncGenerator[AsyncIterator[StrikeEvent], None]:
         store = self._store
         with store.lock:
-            reader = StrikeReader(store.lock, store.rules)
+            reader = StrikeReader(store.lock, store.rules.values(), store.strikes)
             store.strike_readers.add(reader)
         try:
             yield aiter(reader)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import Micros
@@ -92,11 +92,11 @@ class StrikeReader(Bell):
     Made, and told, under the store's lock.
     """
 
-    def __init__(self, lock: threading.RLock, rules: dict[str, bytes]) -> None:
+    def __init__(self, lock: threading.RLock, rules: Iterable[StrikeRule], place: int) -> None:
         super().__init__()
         self._lock = lock
-        self._unread: deque[StrikeEvent] = deque(StrikeRule(rule, instruction) for rule, instruction in rules.items())
-        self._unread.append(StrikesCaughtUp())
+        self._unread: deque[StrikeEvent] = deque(rules)
+        self._unread.append(StrikesCaughtUp(place))
 
     def tell(self, rule: StrikeRule) -> None:
         self._unread.append(rule)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -231,8 +232,8 @@ class PostgresBackend:
     async def workers(self, function: str | None = None) -> Sequence[WorkerRecord]:
         return await self._finished(operations.workers(self._store, function))
 
-    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
-        await self._finished(operations.strike(self._store, rule_id, instruction))
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
+        return await self._finished(operations.strike(self._store, rule_id, instruction))
 
     # --- live -------------------------------------------------------------------------------------
 
@@ -240,10 +241,9 @@ class PostgresBackend:
     async def strikes(self) -> AsyncGenerator[AsyncIterator[StrikeEvent], None]:
         """The rules in force, then every change."""
 
-        async def read(after: int) -> Sequence[Sequence[Any]]:
-            return await operations.strikes(self._store, after)
-
-        reader, channel = StrikeReader(read, self._hints.connected.is_set), self._settings.channel + "s"
+        read, read_after = partial(operations.strikes, self._store), partial(operations.strikes_after, self._store)
+        reader = StrikeReader(read, read_after, self._hints.connected.is_set)
+        channel = self._settings.channel + "s"
         await self._hints.listen(channel, reader.heard)
         await reader.start()
         try:

@@ -351,20 +351,24 @@ async def workers(store: Store, function: str | None) -> list[WorkerRecord]:
     return [WorkerRecord(row[0], frozenset(row[1]), row[2]) for row in rows]
 
 
-async def strike(store: Store, rule_id: str, instruction: bytes | None) -> None:
-    """Record an instruction."""
-    await store.fetch(
-        store.sql("select docket.strike_1($1, $2, $3, $4)"), store.docket, store.channel, text(rule_id), instruction
+async def strike(store: Store, rule_id: str, instruction: bytes | None) -> int:
+    """Record an instruction; answers its number."""
+    rows = await store.fetch(
+        store.sql("select docket.strike_2($1, $2, $3, $4)"), store.docket, store.channel, text(rule_id), instruction
     )
+    return int(rows[0][0])
 
 
-async def strikes(store: Store, after: int) -> Sequence[Row]:
-    """The instructions after a number, in order: number, rule, instruction, whether it is the rule's newest."""
+async def strikes(store: Store) -> Sequence[Row]:
+    """All instructions in order, as `strikes_1` answers them."""
+    return await store.fetch_control(store.sql("select * from docket.strikes_1($1)"), store.docket)
+
+
+async def strikes_after(store: Store, number: int) -> Sequence[Row]:
+    """The instructions after a number, in order: number, rule, instruction."""
     return await store.fetch_control(
         store.sql(
-            "select s.seq, s.rule, s.instruction, not exists ("
-            " select 1 from docket.strike n where n.docket = s.docket and n.rule = s.rule and n.seq > s.seq)"
-            " from docket.strike s where s.docket = $1 and s.seq > $2 order by s.seq"
+            "select s.seq, s.rule, s.instruction from docket.strike s where s.docket = $1 and s.seq > $2 order by s.seq"
         ),
-        *(store.docket, after),
+        *(store.docket, number),
     )

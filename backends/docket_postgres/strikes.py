@@ -9,6 +9,8 @@ from typing import Any
 from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
 from docket_core.errors import BackendError
 
+Rows = Sequence[Sequence[Any]]
+
 _POLL_LISTENING = 10.0
 _POLL_ALONE = 1.0
 _KEPT = 45.0
@@ -20,20 +22,22 @@ class StrikeReader:
 
     def __init__(
         self,
-        read: Callable[[int], Awaitable[Sequence[Sequence[Any]]]],
+        read: Callable[[], Awaitable[Rows]],
+        read_after: Callable[[int], Awaitable[Rows]],
         is_listening: Callable[[], bool],
     ) -> None:
         self._read = read
+        self._read_after = read_after
         self._is_listening = is_listening
         self._ring = asyncio.Event()
         self._is_broken = False
-        self._history: Sequence[Sequence[Any]] | None = None
+        self._history: Rows | None = None
         self._started = False
 
     async def start(self) -> None:
         """Read the history, if the store is there: what is in force now is told first, and a later gap is one."""
         try:
-            self._history = await self._read(-1)
+            self._history = await self._read()
         except BackendError:
             self._history = None
         self._started = True
@@ -55,7 +59,7 @@ class StrikeReader:
             try:
                 rows, self._history = self._history, None
                 if rows is None:
-                    rows = await self._read(last)
+                    rows = await (self._read() if last < 0 else self._read_after(last))
             except BackendError:
                 if last >= 0:
                     last = -1
@@ -67,14 +71,17 @@ class StrikeReader:
                 last = -1
                 yield StrikesReset()
                 continue
-            failures, asked, history = 0, time.monotonic(), last < 0
-            for seq, rule, instruction, newest in rows:
-                last = seq
-                if not history or (newest and instruction is not None):
-                    yield StrikeRule(rule, instruction)
-            if history:
-                last = max(last, 0)
-                yield StrikesCaughtUp()
+            failures, asked = 0, time.monotonic()
+            if last < 0:
+                for seq, rule, instruction, newest, _ in rows:
+                    if newest and instruction is not None:
+                        yield StrikeRule(rule, instruction, seq)
+                last = rows[-1][-1]
+                yield StrikesCaughtUp(last)
+            else:
+                for seq, rule, instruction in rows:
+                    last = seq
+                    yield StrikeRule(rule, instruction, seq)
             await self._news()
 
     async def _news(self) -> None:

@@ -286,9 +286,9 @@ class RedisBackend:
                 found.append(WorkerRecord(worker.decode(), frozenset(functions), int(seen)))
         return found
 
-    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
         check_label("strike's rule", rule_id)
-        await self._client.run("strike", rule_id, *((0,) if instruction is None else (1, instruction)))
+        return int(await self._client.run("strike", rule_id, *((0,) if instruction is None else (1, instruction))))
 
     @asynccontextmanager
     async def strikes(self) -> AsyncGenerator[AsyncIterator[StrikeEvent], None]:

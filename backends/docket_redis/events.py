@@ -117,7 +117,7 @@ class StrikeReader:
     def __init__(self, client: Client, hub: Hub) -> None:
         self._client = client
         self._hub = hub
-        self._changes: deque[tuple[int, StrikeRule]] = deque()
+        self._changes: deque[StrikeRule] = deque()
         self._news = asyncio.Event()
         self._broken = False
 
@@ -129,8 +129,7 @@ class StrikeReader:
 
     def heard(self, channel: str, data: bytes) -> None:
         number, rule_id, instruction = data[1:].split(b"\x1f", 2)
-        rule = StrikeRule(rule_id.decode(), instruction if data[:1] == b"+" else None)
-        self._changes.append((int(number), rule))
+        self._changes.append(StrikeRule(rule_id.decode(), instruction if data[:1] == b"+" else None, int(number)))
         self._news.set()
 
     def restored(self) -> None:
@@ -146,11 +145,11 @@ class StrikeReader:
             started = True
             for rule in rules:
                 yield rule
-            yield StrikesCaughtUp()
+            yield StrikesCaughtUp(newest)
             while not self._broken:
                 while self._changes:
-                    number, change = self._changes.popleft()
-                    if number > newest:
+                    change = self._changes.popleft()
+                    if change.place > newest:
                         yield change
                 self._news.clear()
                 if not self._broken:
@@ -168,5 +167,5 @@ class StrikeReader:
                 attempt += 1
                 await asyncio.sleep(backoff(attempt, SECOND // 20, SECOND) / SECOND)
                 continue
-            pairs = zip(reply[1::2], reply[2::2], strict=True)
-            return int(reply[0]), [StrikeRule(rule.decode(), instruction) for rule, instruction in pairs]
+            rules = zip(reply[1::3], reply[2::3], reply[3::3], strict=True)
+            return int(reply[0]), [StrikeRule(rule.decode(), data, int(number)) for rule, data, number in rules]

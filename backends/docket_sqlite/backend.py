@@ -205,8 +205,8 @@ class SqliteBackend:
             lambda executor: readers.workers(executor, self._desk.docket, function, self._clock.now())
         )
 
-    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
-        await self._desk.write(lambda tx: strike(tx, rule_id, instruction))
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
+        return await self._desk.write(lambda tx: strike(tx, rule_id, instruction))
 
     @asynccontextmanager
     async def strikes(self) -> AsyncGenerator[AsyncIterator[StrikeEvent], None]:

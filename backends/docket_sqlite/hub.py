@@ -205,7 +205,7 @@ class Hub(asyncio.DatagramProtocol):
             for number, event in news.events:
                 for subscription in self._subscriptions:
                     subscription.hear(number, event)
-        complete = [reader.hear(*strike) for strike in news.strikes for reader in self._strike_readers]
+        complete = [reader.hear(strike) for strike in news.strikes for reader in self._strike_readers]
         if news.lost or not all(complete):
             self._version = None
         if news.lost:
@@ -257,8 +257,9 @@ class Hub(asyncio.DatagramProtocol):
         return keys
 
     async def _read_strikes(self) -> None:
+        asking = list(self._strike_readers)  # who comes meanwhile must not be told of what was before
         number, rules = await self._desk.read(lambda executor: readers.rules(executor, self._desk.docket))
-        for reader in self._strike_readers:
+        for reader in asking:
             reader.see(number, rules)
 
     async def _records(self, keys: Sequence[str]) -> tuple[int, list[Record | None]]:

@@ -24,8 +24,8 @@ class News:
         self.work: dict[str, tuple[int, Micros]] = {}
         """function -> (number of its newest push, earliest moment that was pushed)."""
         self.events: list[tuple[int, Event]] = []
-        self.strikes: list[tuple[int, StrikeRule]] = []
-        """With their place in the order of all strikes, which has no gaps."""
+        self.strikes: list[StrikeRule] = []
+        """Their places have no gaps."""
         self.lost = False
         """Something could not be told: look for yourself."""
 
@@ -52,8 +52,8 @@ class News:
 
     def to_json(self) -> dict[str, Any]:
         strikes = [
-            (number, rule.rule_id, None if rule.instruction is None else base64.b64encode(rule.instruction).decode())
-            for number, rule in self.strikes
+            (place, rule_id, None if instruction is None else base64.b64encode(instruction).decode())
+            for rule_id, instruction, place in self.strikes
         ]
         events = [(number, _KINDS[type(event)], *event) for number, event in self.events]
         return {"work": self.work, "events": events, "strikes": strikes, "lost": self.lost}
@@ -65,8 +65,8 @@ class News:
         news.work = {str(name): (int(number), int(at)) for name, (number, at) in content.get("work", {}).items()}
         news.events = [(int(number), _MAKERS[kind](*fields)) for number, kind, *fields in content.get("events", ())]
         news.strikes = [
-            (int(number), StrikeRule(str(rule), None if data is None else base64.b64decode(data)))
-            for number, rule, data in content.get("strikes", ())
+            StrikeRule(str(rule), None if data is None else base64.b64decode(data), int(place))
+            for place, rule, data in content.get("strikes", ())
         ]
         return news
 

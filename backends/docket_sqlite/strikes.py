@@ -17,13 +17,14 @@ Rules = dict[str, tuple[int, bytes]]
 """The rules in force, with their numbers in the order of all strikes."""
 
 
-def strike(tx: Transaction, rule_id: str, instruction: bytes | None) -> None:
-    """Record an instruction; the newest of a rule counts, None removes the rule."""
-    tx.tell_strike(StrikeRule(rule_id, instruction))
+def strike(tx: Transaction, rule_id: str, instruction: bytes | None) -> int:
+    """Record an instruction; the newest of a rule counts, None removes the rule. Answers its place."""
+    place = tx.tell_strike(rule_id, instruction)
     if instruction is None:
         tx.execute(REMOVE, (tx.docket, rule_id))
     else:
-        tx.execute(PUT, (tx.docket, rule_id, tx.strikes, instruction))
+        tx.execute(PUT, (tx.docket, rule_id, place, instruction))
+    return place
 
 
 class StrikeReader:
@@ -52,12 +53,12 @@ class StrikeReader:
         self._closed = True
         self._bell.set()
 
-    def hear(self, number: int, rule: StrikeRule) -> bool:
+    def hear(self, rule: StrikeRule) -> bool:
         """A strike was told; False if one before it is not known, so that the table has to be read."""
-        if self._number is None or number > self._number + 1:
+        if self._number is None or rule.place > self._number + 1:
             return False
-        if number == self._number + 1:
-            self._number = number
+        if rule.place == self._number + 1:
+            self._number = rule.place
             self._unread.append(rule)
             self._bell.set()
         return True
@@ -81,6 +82,6 @@ class StrikeReader:
 
     def _start(self, number: int, rules: Rules) -> None:
         self._number, self._behind = number, 0
-        self._unread += [StrikeRule(rule, instruction) for rule, (_, instruction) in rules.items()]
-        self._unread.append(StrikesCaughtUp())
+        self._unread += [StrikeRule(rule, instruction, place) for rule, (place, instruction) in rules.items()]
+        self._unread.append(StrikesCaughtUp(number))
         self._bell.set()

@@ -124,9 +124,11 @@ class Transaction:
         made: Event = event
         self.news.events.append((self.next_sequence(), made))
 
-    def tell_strike(self, rule: StrikeRule) -> None:
+    def tell_strike(self, rule_id: str, instruction: bytes | None) -> int:
+        """Tell those who follow; answers the place of this strike in the order of all."""
         self.strikes += 1
-        self.news.strikes.append((self.strikes, rule))
+        self.news.strikes.append(StrikeRule(rule_id, instruction, self.strikes))
+        return self.strikes
 
     def save(self) -> Counters:
         """Write what is left to write, before the commit; answers the counters as they are then."""

@@ -202,9 +202,9 @@ class ObservedBackend(_ObservedEnqueuer):
         with self._watch("workers"):
             return await self.inner.workers(function)
 
-    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
         with self._watch("strike"):
-            await self.inner.strike(rule_id, instruction)
+            return await self.inner.strike(rule_id, instruction)
 
     def strikes(self) -> AbstractAsyncContextManager[AsyncIterator[StrikeEvent]]:
         return _Entered(self.inner.strikes(), self._watch, "strikes", _same)

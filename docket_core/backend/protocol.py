@@ -248,8 +248,11 @@ class Backend(Enqueuer, Protocol):
         """The workers that live; with `function`, those that can run it."""
         ...
 
-    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
-        """Record an instruction durably; the newest of a rule counts, None removes the rule."""
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
+        """Record an instruction durably; the newest of a rule counts, None removes the rule.
+
+        Answers its place, which is greater than that of every earlier instruction of this docket.
+        """
         ...
 
     def strikes(self) -> AbstractAsyncContextManager[AsyncIterator[StrikeEvent]]:

@@ -163,10 +163,15 @@ class StrikeRule(NamedTuple):
 
     rule_id: str
     instruction: bytes | None
+    place: int
+    """What `strike` answered: it grows with each instruction of the docket."""
 
 
 class StrikesCaughtUp(NamedTuple):
     """All that was in force has been told; what follows is live. Said once after each start or reset."""
+
+    place: int
+    """Every instruction up to this place has been taken into account."""
 
 
 class StrikesReset(NamedTuple):

@@ -66,7 +66,7 @@ class Reader(Generic[Item]):
     """Collects what an endless iterator tells, and never cancels it in the middle."""
 
     def __init__(self, source: AsyncIterator[Item]) -> None:
-        self.seen: list[object] = []
+        self.seen: list[Item] = []
         self._news = asyncio.Event()
         self._task = asyncio.ensure_future(self._read(source))
 
@@ -75,10 +75,10 @@ class Reader(Generic[Item]):
             self.seen.append(item)
             self._news.set()
 
-    async def until(self, condition: Callable[[list[object]], bool]) -> list[object]:
+    async def until(self, condition: Callable[[list[Item]], bool]) -> list[Item]:
         """All that was seen, as soon as the condition holds for it."""
 
-        async def look() -> list[object]:
+        async def look() -> list[Item]:
             while not condition(self.seen):
                 if self._task.done():
                     raise AssertionError(f"the iterator ended, having told only {self.seen}")

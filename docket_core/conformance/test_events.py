@@ -1,6 +1,7 @@
 """Events: what a subscription tells, and what it never tells."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -15,7 +16,7 @@ from docket_core.errors import BackendUnavailable
 STATE = frozenset({Topic.STATE})
 
 
-def came(seen: list[object], key: str, state: State) -> bool:
+def came(seen: Sequence[object], key: str, state: State) -> bool:
     return any(isinstance(event, StateChanged) and event.key == key and event.state is state for event in seen)
 
 
@@ -133,7 +134,7 @@ class TestEvents(Requirements):
         async with subject.listening(frozenset({Topic.PROGRESS}), ["key"]) as (_, reader):
             await subject.backend.progress([ProgressUpdate(claim, 2, 10, "two"), ProgressUpdate(claim, 1)])
 
-            def all_told(seen: list[object]) -> bool:
+            def all_told(seen: Sequence[object]) -> bool:
                 return bool(seen) and isinstance(seen[-1], ProgressMade) and seen[-1].progress.current == 3
 
             event = (await reader.until(all_told))[-1]

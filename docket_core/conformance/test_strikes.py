@@ -1,16 +1,28 @@
 """Strikes: a durable ordered log of instructions, compacted to what is in force."""
 
-from docket_core.backend.records import StrikeRule, StrikesCaughtUp, StrikesReset
+from collections.abc import Sequence
+
+from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp
 from docket_core.conformance.marks import Requirements, needs_disrupt
 from docket_core.conformance.subject import Subject
 
+CAUGHT_UP = "caught up"
+RESET = "reset"
 
-def caught_up(seen: list[object]) -> bool:
-    return any(isinstance(event, StrikesCaughtUp) for event in seen)
+
+def told(seen: Sequence[StrikeEvent]) -> list[object]:
+    """What was told, without the places."""
+    return [_content(event) for event in seen]
 
 
-def told(rule_id: str, instruction: bytes | None) -> StrikeRule:
-    return StrikeRule(rule_id, instruction)
+def _content(event: StrikeEvent) -> object:
+    if isinstance(event, StrikeRule):
+        return event.rule_id, event.instruction
+    return CAUGHT_UP if isinstance(event, StrikesCaughtUp) else RESET
+
+
+def caught_up(seen: Sequence[StrikeEvent]) -> bool:
+    return CAUGHT_UP in told(seen)
 
 
 class TestStrikes(Requirements):
@@ -23,8 +35,7 @@ class TestStrikes(Requirements):
             await subject.backend.strike("c", b"3")
             await subject.backend.strike("a", None)
             seen = await reader.until(lambda seen: len(seen) >= 5)
-        assert seen == [told("a", b"1"), told("b", b"\x00\xff"), StrikesCaughtUp(), told("c", b"3"), told("a", None)]
-        assert [type(event) for event in seen].count(StrikesCaughtUp) == 1
+        assert told(seen) == [("a", b"1"), ("b", b"\x00\xff"), CAUGHT_UP, ("c", b"3"), ("a", None)]
 
     async def test_changes_of_a_rule_in_force_are_told(self, subject: Subject) -> None:
         """Every change in order: also one of a rule that is in force already."""
@@ -33,8 +44,8 @@ class TestStrikes(Requirements):
             await reader.until(caught_up)
             for instruction in (b"2", b"3", None):
                 await subject.backend.strike("a", instruction)
-            seen = await reader.until(lambda seen: seen[-1] == told("a", None))
-        assert seen[2:] == [told("a", b"2"), told("a", b"3"), told("a", None)]
+            seen = await reader.until(lambda seen: told(seen)[-1] == ("a", None))
+        assert told(seen)[2:] == [("a", b"2"), ("a", b"3"), ("a", None)]
 
     async def test_newest_of_a_rule_counts(self, subject: Subject) -> None:
         """The newest per rule kept: the log is what is in force, not what ever was."""
@@ -44,7 +55,7 @@ class TestStrikes(Requirements):
         await subject.backend.strike("a", b"newest")
         async with subject.striking() as reader:
             seen = await reader.until(caught_up)
-        assert seen == [told("b", b"19"), told("a", b"newest"), StrikesCaughtUp()]
+        assert told(seen) == [("b", b"19"), ("a", b"newest"), CAUGHT_UP]
 
     async def test_none_removes_the_rule(self, subject: Subject) -> None:
         """None removes the rule: who comes later is not told of it."""
@@ -54,12 +65,12 @@ class TestStrikes(Requirements):
         await subject.backend.strike("unknown", None)
         async with subject.striking() as reader:
             seen = await reader.until(caught_up)
-        assert seen == [told("b", b"2"), StrikesCaughtUp()]
+        assert told(seen) == [("b", b"2"), CAUGHT_UP]
 
     async def test_nothing_in_force(self, subject: Subject) -> None:
         """`caught_up` once, also where there is nothing to tell."""
         async with subject.striking() as reader:
-            assert await reader.until(caught_up) == [StrikesCaughtUp()]
+            assert told(await reader.until(caught_up)) == [CAUGHT_UP]
 
     async def test_other_instances_are_told(self, subject: Subject) -> None:
         """Strikes are durable and live: every instance is told, now and when it comes later."""
@@ -67,9 +78,27 @@ class TestStrikes(Requirements):
         async with subject.striking(by=other) as reader:
             await reader.until(caught_up)
             await subject.backend.strike("a", b"1")
-            await reader.until(lambda seen: told("a", b"1") in seen)
+            await reader.until(lambda seen: ("a", b"1") in told(seen))
         async with subject.striking(by=await subject.another()) as late:
-            assert await late.until(caught_up) == [told("a", b"1"), StrikesCaughtUp()]
+            assert told(await late.until(caught_up)) == [("a", b"1"), CAUGHT_UP]
+
+    async def test_every_instruction_has_its_place(self, subject: Subject) -> None:
+        """`strike` answers a place that grows, and it is told with the instruction: who struck knows his own from older
+        ones, and by `caught_up` what the history has taken into account."""
+        other = await subject.another()
+        places = [await subject.backend.strike(rule, b"1") for rule in ("a", "b", "c")]
+        places.append(await other.strike("b", None))
+        assert places == sorted(set(places))
+        assert places[0] > 0
+        async with subject.striking() as reader:
+            [a, c, caught] = await reader.until(caught_up)
+            assert (a, c) == (StrikeRule("a", b"1", places[0]), StrikeRule("c", b"1", places[2]))
+            assert isinstance(caught, StrikesCaughtUp)
+            assert caught.place >= places[3]
+            later = [await other.strike("b", b"2"), await subject.backend.strike("a", None)]
+            assert caught.place < later[0] < later[1]
+            seen = await reader.until(lambda seen: len(seen) >= 5)
+        assert seen[3:] == [StrikeRule("b", b"2", later[0]), StrikeRule("a", None, later[1])]
 
     async def test_rules_are_just_text(self, subject: Subject) -> None:
         """User text stands only in value positions."""
@@ -78,7 +107,7 @@ class TestStrikes(Requirements):
             await subject.backend.strike(rule, rule.encode())
         async with subject.striking() as reader:
             seen = await reader.until(caught_up)
-        assert seen == [*(told(rule, rule.encode()) for rule in rules), StrikesCaughtUp()]
+        assert told(seen) == [*((rule, rule.encode()) for rule in rules), CAUGHT_UP]
 
     @needs_disrupt
     async def test_history_again_after_a_reset(self, subject: Subject) -> None:
@@ -87,7 +116,7 @@ class TestStrikes(Requirements):
         async with subject.striking() as reader:
             await reader.until(caught_up)
             await subject.disrupt()
-            seen = await reader.until(lambda seen: any(isinstance(event, StrikesReset) for event in seen))
+            seen = await reader.until(lambda seen: RESET in told(seen))
             after = len(seen)
             seen = await reader.until(lambda seen: caught_up(seen[after - 1 :]))
-        assert told("a", b"1") in seen[2:]
+        assert ("a", b"1") in told(seen)[2:]

@@ -136,21 +136,22 @@ class Services:
         """Put automatic tasks on the docket; one that is there already is kept."""
         while True:
             try:
-                await _seed(self._worker)
+                await _seed(self._worker, again=self._seeded.is_set())
             finally:
                 self._seeded.set()
             await sleep(self._worker.clock, jittered(RESEED_INTERVAL))
 
 
-async def _seed(worker: "Worker") -> None:
-    """Add every automatic task under its function's name, unless it is struck or has run as often as it was to."""
+async def _seed(worker: "Worker", *, again: bool) -> None:
+    """Add every automatic task under its function's name, unless it is struck; one whose runs are counted only before
+    the first claim, as the store might come to it after its last run."""
     docket = worker.docket
     await docket.wait_for_strikes_loaded()
     now = from_micros(worker.clock.now())
     for name in list(docket.tasks):
         task = docket.functions.described(name)
         perpetual = task.of_kind(Perpetual)
-        if isinstance(perpetual, Perpetual) and perpetual.automatic and worker.may_go_on(name):
+        if isinstance(perpetual, Perpetual) and perpetual.automatic and not (again and worker.is_counted(name)):
             try:
                 await docket.add(name, when=perpetual.initial_due(now), key=name)()
             except BackendError:

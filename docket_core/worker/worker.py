@@ -289,6 +289,10 @@ class Worker:
         """Whether a run of this key may be followed by another one."""
         return self._left is None or self._left.get(key, 1) > 0
 
+    def is_counted(self, key: str) -> bool:
+        """Whether this key may only run so often."""
+        return self._left is not None and key in self._left
+
     def begin(self, claim: Claim, confirmed_until: float) -> None:
         """Start to run a claim."""
         if self._left is not None and claim.key in self._left:

@@ -92,7 +92,7 @@ async def every_operation(backend: Backend) -> None:
             assert (await anext(aiter(events))).key == "a"
             await backend.strike("rule", b"x")
             told = aiter(strikes)
-            assert [await anext(told), await anext(told)] == [StrikesCaughtUp(), StrikeRule("rule", b"x")]
+            assert [await anext(told), await anext(told)] == [StrikesCaughtUp(0), StrikeRule("rule", b"x", 1)]
             await backend.strike("rule", None)
         claimed = await backend.claim("w", {"f"}, 10, SECOND, 3)
         await backend.wait({"f"}, object(), None)

@@ -79,17 +79,37 @@ end $$;
 
 -- Records an instruction, null to remove the rule. The lock makes the order of the numbers that of the commits, so that
 -- a reader who asks for what came after a number misses nothing. Superseded rows stay for a minute for such readers.
-create or replace function docket.strike_1(
+-- Answers the number.
+create or replace function docket.strike_2(
   p_docket text, p_channel text, p_rule text, p_instruction bytea)
-returns void language plpgsql as $$
+returns bigint language plpgsql as $$
 declare
   v_real bigint := docket.now_1(null);
+  v_seq bigint;
 begin
   perform pg_advisory_xact_lock(1685021557, hashtext(p_docket));
   delete from docket.strike s where s.docket = p_docket and s.rule = p_rule and s.at <= v_real - 60000000;
   insert into docket.strike (docket, rule, seq, at, instruction)
-    values (p_docket, p_rule, nextval('docket.seq'), v_real, p_instruction);
+    values (p_docket, p_rule, nextval('docket.seq'), v_real, p_instruction) returning seq into v_seq;
   if p_channel is not null then
     perform pg_notify(p_channel || 's', '');
   end if;
+  return v_seq;
+end $$;
+
+-- All instructions kept, in order: number, rule, instruction, whether it is the rule's newest; and in each row a place up
+-- to which nothing is missing. The lock waits for those who have got a number and have not committed yet. Where there are
+-- no instructions, one row has the place alone.
+create or replace function docket.strikes_1(p_docket text)
+returns table (seq bigint, rule text, instruction bytea, newest boolean, place bigint) language plpgsql as $$
+declare
+  v_place bigint := (select case when q.is_called then q.last_value else 0 end from docket.seq q);
+begin
+  perform pg_advisory_xact_lock_shared(1685021557, hashtext(p_docket));
+  return query
+    select s.seq, s.rule, s.instruction, not exists (
+        select 1 from docket.strike n where n.docket = s.docket and n.rule = s.rule and n.seq > s.seq),
+      greatest(v_place, max(s.seq) over ())
+    from (select p_docket) d(docket) left join docket.strike s on s.docket = d.docket
+    order by s.seq;
 end $$;

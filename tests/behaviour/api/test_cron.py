@@ -1,5 +1,6 @@
 """Tasks by the calendar: their times, time zones, changes of the clocks."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,7 +9,9 @@ import pytest
 from docket_core import Cron, CurrentExecution, Docket, Execution, Worker
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import sleep
+from docket_core.backend.model import Enqueued, OnConflict, Task
 from docket_core.testing import AutoClock
+from docket_core.worker.services import RESEED_INTERVAL
 from tests.support.moments import SETTLE, Log
 from tests.support.urls import Store
 from tests.support.workers import Signal, within
@@ -174,6 +177,39 @@ async def test_one_that_has_run_as_often_as_it_was_to_is_not_begun_anew(moving: 
         for _ in range(18):
             await sleep(auto, 10 * SECOND)
 
+    moving.register(minutely)
+    await moving.add(long)()
+    async with Worker(moving) as worker:
+        await within(worker.run_at_most({"minutely": 1}))
+    assert len(started) == 1
+
+
+@pytest.mark.requirement("R-047")
+async def test_nor_by_a_look_that_the_store_comes_to_after_its_last_run(
+    moving: Docket, auto: AutoClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Execution] = []
+    looks, let_go = 0, Signal()
+    schedule = moving.backend.schedule
+
+    async def slow(tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        nonlocal looks
+        looks += tasks[0].key == "minutely"
+        if looks == 2:
+            await let_go.seen()
+        return await schedule(tasks, on_conflict)
+
+    async def minutely(execution: Execution = CurrentExecution(), cron: Cron = Cron("* * * * *")) -> None:
+        started.append(execution)
+
+    async def long() -> None:
+        while not started:
+            await sleep(auto, 2 * RESEED_INTERVAL)
+        await started[0].get_result()
+        let_go.give()
+        await sleep(auto, 2 * 60 * SECOND)
+
+    monkeypatch.setattr(moving.backend, "schedule", slow)
     moving.register(minutely)
     await moving.add(long)()
     async with Worker(moving) as worker:

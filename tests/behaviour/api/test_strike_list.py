@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from docket_core import Disposition, Docket, ExecutionState, StrikeList
-from docket_core.backend.records import StrikeRule, StrikesCaughtUp
+from docket_core.backend.observed import ObservedBackend
+from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp
 from tests.support.workers import until, within, work_off
 
 ran: list[Any] = []
@@ -30,6 +32,33 @@ async def alone(docket_url: str) -> AsyncGenerator[StrikeList, None]:
 
 async def send(to: str, amount: float = 1) -> None:
     ran.append(to)
+
+
+class Late(ObservedBackend):
+    """Tells of strikes one by one, when it is asked to."""
+
+    def __init__(self, docket: Docket) -> None:
+        super().__init__(docket.backend)
+        self._turns = asyncio.Semaphore(0)
+        self._taken = asyncio.Event()
+
+    @asynccontextmanager
+    async def strikes(self) -> AsyncGenerator[AsyncIterator[StrikeEvent], None]:
+        async with self.inner.strikes() as events:
+            yield self._one_by_one(events)
+
+    async def _one_by_one(self, events: AsyncIterator[StrikeEvent]) -> AsyncIterator[StrikeEvent]:
+        await self._turns.acquire()
+        async for event in events:
+            yield event
+            self._taken.set()
+            await self._turns.acquire()
+
+    async def tell(self) -> None:
+        """Tell of the next one; returns once it was heard."""
+        self._taken.clear()
+        self._turns.release()
+        await within(self._taken.wait())
 
 
 async def rules(docket: Docket) -> list[StrikeRule]:
@@ -53,6 +82,39 @@ async def test_a_struck_task_is_not_scheduled(docket: Docket) -> None:
     assert (await docket.snapshot()).total_tasks == 1
     await docket.restore(send, "to", "==", "mallory")
     assert (await docket.add(send)("mallory")).disposition is Disposition.SCHEDULED
+
+
+@pytest.mark.requirement("R-070")
+async def test_what_the_store_tells_late_does_not_undo_what_was_said_since(docket: Docket, other: Docket) -> None:
+    late = Late(docket)
+    async with StrikeList(name=docket.name, backend=late) as strikes:
+        await late.tell()
+        await strikes.wait_for_strikes_loaded()
+        await strikes.strike(send)
+        await other.strike("send")
+        await strikes.restore(send)
+        await strikes.strike(send, "to", "==", "mallory")
+        for _ in range(3):
+            assert [rule.parameter for rule in strikes.strikes] == ["to"]
+            await late.tell()
+        assert [rule.parameter for rule in strikes.strikes] == ["to"]
+        await other.restore("send", "to", "==", "mallory")
+        for _ in range(2):
+            assert [rule.parameter for rule in strikes.strikes] == ["to"]
+            await late.tell()
+        assert strikes.strikes == []
+
+
+@pytest.mark.requirement("R-070")
+async def test_the_history_takes_back_what_others_have_taken_back(docket: Docket, other: Docket) -> None:
+    strikes = StrikeList(name=docket.name, backend=docket.backend)
+    await strikes.strike(send, "to", "==", "ann")
+    await strikes.strike(send, "to", "==", "mallory")
+    await other.restore("send", "to", "==", "ann")
+    assert [rule.value for rule in strikes.strikes] == ["ann", "mallory"]
+    async with strikes:
+        await within(strikes.wait_for_strikes_loaded())
+        assert [rule.value for rule in strikes.strikes] == ["mallory"]
 
 
 @pytest.mark.requirement("R-070")

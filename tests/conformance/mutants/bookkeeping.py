@@ -7,7 +7,7 @@ from docket_core.backend.clock import Micros
 from docket_core.backend.hookspecs import Opening
 from docket_core.backend.kit import refusal_of_task
 from docket_core.backend.model import Enqueued, EnqueueStatus, OnConflict, Task
-from docket_core.backend.records import FunctionCounts, Page
+from docket_core.backend.records import FunctionCounts, Page, StrikeRule
 from docket_core.backend.states import State
 from docket_memory.store import Store
 from tests.conformance.mutants.mutant import Mutant, Sound
@@ -103,20 +103,31 @@ class KeepsOldRules(Sound):
     """Tells of rules that were removed."""
 
     class store(Store):
-        def strike(self, rule_id: str, instruction: bytes | None) -> None:
-            super().strike(rule_id, instruction)
+        def strike(self, rule_id: str, instruction: bytes | None) -> int:
+            place = super().strike(rule_id, instruction)
             if instruction is None:
-                self.rules[rule_id] = b""
+                self.rules[rule_id] = StrikeRule(rule_id, b"", place)
+            return place
 
 
 class KeepsTheirOrder(Sound):
     """A rule that is said again keeps its old place."""
 
     class store(Store):
-        def strike(self, rule_id: str, instruction: bytes | None) -> None:
+        def strike(self, rule_id: str, instruction: bytes | None) -> int:
             known = list(self.rules)
-            super().strike(rule_id, instruction)
+            place = super().strike(rule_id, instruction)
             self.rules = {rule: self.rules[rule] for rule in [*known, *self.rules] if rule in self.rules}
+            return place
+
+
+class CountsRulesInForce(Sound):
+    """Takes how many rules are in force for the place of an instruction."""
+
+    class store(Store):
+        def strike(self, rule_id: str, instruction: bytes | None) -> int:
+            self.strikes = len(self.rules)
+            return super().strike(rule_id, instruction)
 
 
 BOOKKEEPING = (
@@ -137,4 +148,5 @@ BOOKKEEPING = (
     Mutant(WorkersNeverDie, ("TestWorkers.test_forgotten_after_its_ttl",)),
     Mutant(KeepsOldRules, ("TestStrikes.test_none_removes_the_rule",)),
     Mutant(KeepsTheirOrder, ("TestStrikes.test_newest_of_a_rule_counts",)),
+    Mutant(CountsRulesInForce, ("TestStrikes.test_every_instruction_has_its_place",)),
 )

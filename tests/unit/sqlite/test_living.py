@@ -15,10 +15,12 @@ import pytest
 from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.model import Ack, Gate, PermitRequest, PermitStatus, Task
 from docket_core.backend.protocol import Backend
-from docket_core.backend.records import StateChanged, StrikeRule, StrikesCaughtUp, StrikesReset, Topic
+from docket_core.backend.records import StateChanged, StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset, Topic
 from docket_core.backend.states import State
-from docket_sqlite import listeners
+from docket_sqlite import listeners, readers
 from docket_sqlite.news import News
+from docket_sqlite.strikes import Rules
+from docket_sqlite.transaction import Executor
 from tests.unit.sqlite.conftest import Open, rows_of
 
 LEASE = 30 * SECOND
@@ -130,9 +132,41 @@ async def test_without_datagrams_the_safety_net_finds_everything(
         assert isinstance(event, StateChanged)
         assert (event.key, event.state) == ("k", State.QUEUED)
         told = aiter(strikes)
-        rule = StrikeRule("rule", b"x")
-        expected = [StrikesCaughtUp(), StrikesReset(), rule, StrikesCaughtUp()]
+        rule = StrikeRule("rule", b"x", 1)
+        expected = [StrikesCaughtUp(0), StrikesReset(), rule, StrikesCaughtUp(1)]
         assert [await anext(told) for _ in expected] == expected
+
+
+async def test_who_comes_to_follow_is_not_told_of_what_was_before(
+    opener: Open, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another follower's look may be under way since before the latest strike."""
+    looked, go_on = threading.Event(), threading.Event()
+    look = readers.rules
+
+    def slow(executor: Executor, docket: int) -> tuple[int, Rules]:
+        seen = look(executor, docket)
+        looked.set()
+        assert go_on.wait(5)
+        return seen
+
+    async def first_told(backend: Backend) -> StrikeEvent:
+        async with backend.strikes() as told:
+            return await anext(told)
+
+    one = await stack.enter_async_context(opener())
+    two = await stack.enter_async_context(opener())
+    async with asyncio.timeout(5):
+        monkeypatch.setattr(readers, "rules", slow)
+        early = asyncio.create_task(first_told(one))
+        await asyncio.to_thread(looked.wait)
+        monkeypatch.setattr(readers, "rules", look)
+        await two.strike("rule", b"x")
+        late = asyncio.create_task(first_told(one))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await early == StrikesCaughtUp(0)
+        assert await late == StrikeRule("rule", b"x", 1)
 
 
 async def test_a_dead_listener_is_forgotten(path: Path, backend: Backend) -> None:

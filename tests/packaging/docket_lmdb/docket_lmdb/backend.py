@@ -259,8 +259,8 @@ class LmdbBackend:
 
         return await self._do(present, write=False)
 
-    async def strike(self, rule_id: str, instruction: bytes | None) -> None:
-        await self._do(lambda step: step.strike(rule_id, instruction))
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
+        return await self._do(lambda step: step.strike(rule_id, instruction))
 
     @asynccontextmanager
     async def strikes(self) -> AsyncGenerator[AsyncIterator[StrikeEvent], None]:

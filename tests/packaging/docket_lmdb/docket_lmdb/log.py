@@ -37,7 +37,7 @@ def tell(tx: Tx, event: Told) -> None:
     place = tx.next(b"log")
     fields: list[object] = list(event)
     if isinstance(event, StrikeRule):
-        fields = [event.rule_id, event.instruction.hex() if event.instruction is not None else None]
+        fields = [event.rule_id, event.instruction.hex() if event.instruction is not None else None, event.place]
     tx.put(b"v" + number(place), json.dumps([type(event).__name__, *fields]).encode())
     if place > LENGTH:
         tx.delete(b"v" + number(place - LENGTH))
@@ -59,9 +59,9 @@ def rules(tx: Tx) -> tuple[list[StrikeRule | StrikesCaughtUp], int]:
     """The strikes in force, and the position in the log after them."""
     found: list[StrikeRule | StrikesCaughtUp] = []
     for _, text in tx.walk(b"s"):
-        rule_id, instruction = cast("list[str]", json.loads(text))
-        found.append(StrikeRule(rule_id, bytes.fromhex(instruction)))
-    return [*found, StrikesCaughtUp()], tx.count(b"log")
+        rule_id, instruction, place = cast("tuple[str, str, int]", json.loads(text))
+        found.append(StrikeRule(rule_id, bytes.fromhex(instruction), place))
+    return [*found, StrikesCaughtUp(tx.count(b"strikes"))], tx.count(b"log")
 
 
 def _event(kind: str, *fields: Any) -> Told:
@@ -73,5 +73,5 @@ def _event(kind: str, *fields: Any) -> Told:
         return ProgressMade(key, run, generation, Progress(*progress))
     if kind == "CancelRequested":
         return CancelRequested(*fields)
-    rule_id, instruction = fields
-    return StrikeRule(rule_id, bytes.fromhex(instruction) if instruction is not None else None)
+    rule_id, instruction, place = fields
+    return StrikeRule(rule_id, bytes.fromhex(instruction) if instruction is not None else None, place)

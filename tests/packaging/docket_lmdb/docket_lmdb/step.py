@@ -258,17 +258,17 @@ class Step:
             entry.save()
         return reply
 
-    def strike(self, rule_id: str, instruction: bytes | None) -> None:
-        name = digest(rule_id)
+    def strike(self, rule_id: str, instruction: bytes | None) -> int:
+        name, place = digest(rule_id), self.tx.next(b"strikes")
         before = self.tx.get(b"t" + name)
         if before is not None:
             self.tx.delete(b"t" + name)
             self.tx.delete(b"s" + before)
         if instruction is not None:
-            place = number(self.tx.next(b"strikes"))
-            self.tx.put(b"t" + name, place)
-            self.tx.put(b"s" + place, json.dumps([rule_id, instruction.hex()]).encode())
-        self.tell(StrikeRule(rule_id, instruction))
+            self.tx.put(b"t" + name, number(place))
+            self.tx.put(b"s" + number(place), json.dumps([rule_id, instruction.hex(), place]).encode())
+        self.tell(StrikeRule(rule_id, instruction, place))
+        return place
 
 
 def _enqueued(status: EnqueueStatus, part: Part, state: State) -> Enqueued:
