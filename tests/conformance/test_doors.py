@@ -25,7 +25,7 @@ def test_command_runs_the_suite(tmp_path: Path) -> None:
     assert lines[0] == "docket-core conformance suite: the memory backend at memory://door"
     assert "the backend lacks the capability 'transactional': 8 left out" in lines
     assert "no fixture 'disrupt': 1 left out, for want of a way to break the connection" in lines
-    assert "12 passed" in lines[-1]
+    assert "13 passed" in lines[-1]
     assert "9 left out" in lines[-1]
     assert not list(tmp_path.glob(".pytest_cache"))
 

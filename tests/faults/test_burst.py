@@ -10,7 +10,7 @@ from tests.support.servers.redis import RedisServer
 from tests.support.troubled import KINDS, Kind
 
 TASKS = 5000
-TRIES = 3
+TRIES = 6
 """Others compute on this machine too. What the server does to its clients it does each time."""
 
 
