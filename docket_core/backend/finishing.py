@@ -52,7 +52,7 @@ class _Kept:
     """Stands for a future that a task waits for, and keeps the task's cancellation away from it.
 
     What a task asks of a future: `_asyncio_future_blocking`, `get_loop`, `add_done_callback` and `cancel`, as asyncio's
-    own futures and those of other event loops have them.
+    own futures and those of other event loops have them; and what another one of these around it asks.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_context", "_future", "_wake")
@@ -68,6 +68,18 @@ class _Kept:
     def add_done_callback(self, wake: Callable[["asyncio.Future[Any]"], object], *, context: Any = None) -> None:
         self._wake, self._context = wake, context
         self._future.add_done_callback(wake, context=context)
+
+    def remove_done_callback(self, wake: Callable[["asyncio.Future[Any]"], object]) -> int:
+        return self._future.remove_done_callback(wake)
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def cancelled(self) -> bool:
+        return self._future.cancelled()
+
+    def exception(self) -> BaseException | None:
+        return self._future.exception()
 
     def cancel(self, msg: object = None) -> bool:
         """Wake the task with a cancellation; the future itself stays as it is."""

@@ -101,14 +101,15 @@ class ActiveRuns:
         run = Run(self._docket, claim, confirmed_until)
         if self.busy < self._slots:
             if not self._taken:
-                asyncio.get_running_loop().call_soon(self._begin_taken)
+                asyncio.get_running_loop().call_soon(self.begin_taken)
             self._seat(run)
             return
         self._ahead[claim.token] = run
         if self._patience is None:
             self._watch()
 
-    def _begin_taken(self) -> None:
+    def begin_taken(self) -> None:
+        """Make a task of every run that has its slot."""
         loop = asyncio.get_running_loop()
         for run in self._taken:
             run.task = loop.create_task(self._run(run), context=self._context.copy())
@@ -182,7 +183,7 @@ class ActiveRuns:
 
     async def settled(self) -> None:
         """Return once everything has ended and been answered."""
-        self._begin_taken()
+        self.begin_taken()
         while tasks := [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]:
             await asyncio.wait(tasks)
         for run in [run for run in self._runs.values() if not run.begun]:
@@ -243,7 +244,7 @@ class ActiveRuns:
                 self.give_back(run.claim)  # nothing starts beside a suspect, nor under a lease that may be over
             else:
                 self._seat(run)
-        self._begin_taken()
+        self.begin_taken()
 
 
 def _given_up(run: Run) -> Ack:

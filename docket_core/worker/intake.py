@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from docket_core import instrumentation
 from docket_core.backend.clock import SECOND
+from docket_core.backend.finishing import Finishing
 from docket_core.backend.kit import backoff, sleep
 from docket_core.backend.model import Claimed
 from docket_core.backend.states import State
 from docket_core.errors import BackendError
 from docket_core.logs import get_logger
+from docket_core.worker.waiting import Interruptible
 
 if TYPE_CHECKING:
     from docket_core.worker.worker import Worker
@@ -35,9 +37,10 @@ class Intake:
         """Set once it was told to claim no more."""
         self._nudged = asyncio.Event()
         self._full = False
-        self._wait: asyncio.Task[None] | None = None
-        self._claim: asyncio.Task[Claimed] | None = None
-        self._answer: asyncio.Future[Claimed] | None = None
+        self._waiting = Interruptible()
+        self._claiming = Interruptible()
+        self._left: asyncio.Task[Claimed] | None = None
+        """A claim under way that is not waited for any more."""
         self.claimed = asyncio.Event()
         """Set once a claim has gone through."""
         self._last_success = 0.0
@@ -55,15 +58,15 @@ class Intake:
     def stop(self) -> None:
         """Claim no more. A claim under way is waited for, but not for ever: the store may be away."""
         self.stopped.set()
-        if self._answer is not None:
-            asyncio.get_running_loop().call_later(LATE, self._answer.cancel)
+        if self._claiming.begun:
+            asyncio.get_running_loop().call_later(LATE, self._claiming.interrupt)
         self.nudge()
 
     def nudge(self) -> None:
         """Look again: a slot is free, or a run has ended."""
         self._nudged.set()
-        if self._wait is not None and (self.stopping or self._until_finished):
-            self._wait.cancel()
+        if self.stopping or self._until_finished:
+            self._waiting.interrupt()
 
     async def run(self) -> None:
         """Claim until stopped, or until there is nothing left to do."""
@@ -76,8 +79,7 @@ class Intake:
 
     def _look_again(self) -> None:
         """What is waited for has changed: a function has become known."""
-        if self._wait is not None:
-            self._wait.cancel()
+        self._waiting.interrupt()
 
     async def _run(self) -> None:
         failures = 0
@@ -103,7 +105,8 @@ class Intake:
             self.claimed.set()
             self._start(claimed, began)
             if len(claimed.claims) >= room:
-                continue
+                continue  # the next claim is on its way to the store before these begin
+            await self._worker.begun()
             if self._until_finished and claimed.next_at is None and not claimed.claims:
                 if self._worker.is_idle():
                     return
@@ -113,35 +116,24 @@ class Intake:
 
     async def late_claims(self) -> Claimed | None:
         """What a claim brought whose caller was cancelled meanwhile; a store that does not answer brings nothing."""
-        if self._claim is None:
+        if self._left is None:
             return None
         with suppress(BackendError, TimeoutError):
-            claimed = await asyncio.wait_for(asyncio.shield(self._claim), LATE)
-            self._claim = None
+            claimed = await asyncio.wait_for(asyncio.shield(self._left), LATE)
+            self._left = None
             return claimed
         return None
 
     async def _claim_some(self, room: int) -> Claimed | None:
         """What could be claimed; None if this was told to stop and the store has not answered for a while."""
         worker = self._worker
-        self._claim = asyncio.ensure_future(
-            self._backend.claim(worker.name, worker.claimable(), room, worker.lease, worker.max_deliveries)
-        )
-        self._answer = asyncio.shield(self._claim)
-        try:
-            claimed = await self._answer
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return None
-        except Exception:
-            self._claim = None
-            raise
-        finally:
-            self._answer = None
-        self._claim = None
-        return claimed
+        claiming = self._backend.claim(worker.name, worker.claimable(), room, worker.lease, worker.max_deliveries)
+        with self._claiming:
+            return await Finishing(claiming, self._leave)
+        return None
+
+    def _leave(self, claiming: "asyncio.Task[Claimed]") -> None:
+        self._left = claiming
 
     def _start(self, claimed: Claimed, began: float) -> None:
         worker = self._worker
@@ -157,16 +149,10 @@ class Intake:
     async def _wait_for_work(self, claimed: Claimed) -> None:
         if self._until_finished and self._nudged.is_set():
             return
-        worker = self._worker
-        wait = self._wait = asyncio.ensure_future(self._backend.wait(worker.claimable(), claimed.mark, claimed.next_at))
         try:
-            await asyncio.wait([wait])
-        finally:
-            wait.cancel()
-            self._wait = None
-        if not wait.cancelled() and (error := wait.exception()) is not None:
-            if not isinstance(error, BackendError):
-                raise error
+            with self._waiting:
+                await self._backend.wait(self._worker.claimable(), claimed.mark, claimed.next_at)
+        except BackendError as error:
             await self._pause(1, error)
 
     async def _until_nudged(self) -> None:
@@ -177,10 +163,5 @@ class Intake:
     async def _pause(self, failures: int, error: Exception) -> None:
         if failures == 1:
             logger.warning("the store cannot be claimed from, will try again: %s", error)
-        worker = self._worker
-        self._wait = asyncio.ensure_future(sleep(worker.clock, backoff(failures, SECOND // 20, worker.longest_pause)))
-        try:
-            await asyncio.wait([self._wait])
-        finally:
-            self._wait.cancel()
-            self._wait = None
+        with self._waiting:
+            await sleep(self._worker.clock, backoff(failures, SECOND // 20, self._worker.longest_pause))

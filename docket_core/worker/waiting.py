@@ -25,6 +25,42 @@ async def _set(event: asyncio.Event) -> None:
     await event.wait()
 
 
+class Interruptible:
+    """`with`: a part of a task that can be ended early from outside, which then goes on after it.
+
+    What `asyncio.timeout` does at a moment, this does when it is told to.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._interrupted = False
+        self._cancelling = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether a task is in it."""
+        return self._task is not None
+
+    def interrupt(self) -> None:
+        """End it, if a task is in it."""
+        if self._task is not None and not self._interrupted:
+            self._interrupted = True
+            self._task.cancel()
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._interrupted = False
+        self._cancelling = self._task.cancelling() if self._task is not None else 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        task, self._task = self._task, None
+        if task is None or not self._interrupted:
+            return False
+        return task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)
+
+
 class Threads(ThreadPoolExecutor):
     """Threads for functions that are not async; a body that does not end does not hold up the worker's end."""
 

@@ -300,6 +300,12 @@ class Worker:
         if self._active is not None:
             self._active.take(claim, confirmed_until)
 
+    async def begun(self) -> None:
+        """Let what was claimed begin, before anything else is done."""
+        if self._active is not None:
+            self._active.begin_taken()
+        await asyncio.sleep(0)
+
     def stop_run(self, token: int, why: Stop) -> None:
         """Stop the run with this token, if it is here."""
         if self._active is not None:

@@ -251,3 +251,31 @@ def test_a_loop_that_ends_closes_the_work() -> None:
         loop.close()
     assert seen == ["closed"]
     assert not left
+
+
+async def test_one_around_another_is_what_goes_on(future: "asyncio.Future[str]") -> None:
+    outer: list[asyncio.Task[Any]] = []
+
+    async def around() -> Any:
+        return await Finishing(call(asked(future)), outer.append)
+
+    caller = asyncio.create_task(around())
+    await turns()
+    caller.cancel()
+    await turns()
+    assert caller.cancelled()
+    [rest] = outer
+    assert not rest.done()
+    future.set_result("yes")
+    assert await rest == "yes"
+    assert seen == [caller, "yes"]
+    assert not left, "the inner one has not been cancelled"
+
+
+async def test_one_around_another_takes_the_outcome_before_the_cancel(future: "asyncio.Future[str]") -> None:
+    caller = asyncio.create_task(call(call(asked(future))))
+    await turns()
+    future.set_exception(ValueError("no"))
+    with pytest.raises(ValueError, match="no"):
+        await caller
+    assert not left
