@@ -139,7 +139,10 @@ class Adder(ABC):
         Raises:
             InvalidInput: it was refused; nothing was written.
         """
-        return await self._submit(execution, OnConflict.REPLACE if replace else OnConflict.KEEP, "schedule")
+        on_conflict = OnConflict.REPLACE if replace else OnConflict.KEEP
+        if instrumentation.tracing():
+            return await self._trace(execution, on_conflict, "schedule")
+        return await self._send(execution, on_conflict, {})
 
     def _call(
         self,
@@ -155,13 +158,13 @@ class Adder(ABC):
         async def scheduled(*args: Any, **kwargs: Any) -> Execution:
             task.check_call(args, kwargs)
             execution = Execution(docket, task.function, args, kwargs, key, when, function_name=task.name)
-            return await self._submit(execution, on_conflict, operation)
+            if instrumentation.tracing():
+                return await self._trace(execution, on_conflict, operation)
+            return await self._send(execution, on_conflict, {})
 
         return scheduled
 
-    async def _submit(self, execution: Execution, on_conflict: OnConflict, operation: str) -> Execution:
-        if not instrumentation.tracing():
-            return await self._send(execution, on_conflict, {})
+    async def _trace(self, execution: Execution, on_conflict: OnConflict, operation: str) -> Execution:
         attributes = self.docket.labels() | execution.specific_labels()
         with instrumentation.tracer.start_as_current_span(f"docket.{operation}", attributes=attributes):
             return await self._send(execution, on_conflict, instrumentation.outgoing_context())
@@ -267,7 +270,9 @@ def check_due(due: Micros | timedelta | None, clock: Clock) -> None:
 
 def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> Awaitable[Sequence[Enqueued]]:
     """Send tasks in their order: neighbours that are treated alike share a call."""
-    on_conflict = items[0][1]
+    task, on_conflict = items[0]
+    if len(items) == 1:
+        return send_alike(enqueuer, [task], on_conflict)
     if all(item[1] is on_conflict for item in items):
         return send_alike(enqueuer, [task for task, _ in items], on_conflict)
     return _send_groups(enqueuer, items)

@@ -9,7 +9,7 @@ import json
 import pickle
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 
@@ -71,17 +71,16 @@ class CloudpickleCodec:
 
 def _is_plain(value: object) -> bool:
     """Whether pickle alone gives what cloudpickle would: a call of plain values, or one such value."""
-    if type(value) in _PLAIN:
-        return True
-    if type(value) not in (tuple, list):
-        return False
-    for part in cast("Sequence[object]", value):
+    kind = type(value)
+    if kind is not list and kind is not tuple:
+        return kind in _PLAIN
+    parts: Any = value
+    part: object
+    for part in parts:
         kind = type(part)
-        if kind is dict:
-            if not _PLAIN.issuperset(map(type, cast("dict[str, object]", part).values())):
-                return False
-        elif kind is list or kind is tuple:
-            if not _PLAIN.issuperset(map(type, cast("Sequence[object]", part))):
+        if kind is list or kind is tuple or kind is dict:
+            within: Any = part
+            if within and not _PLAIN.issuperset(map(type, within.values() if kind is dict else within)):
                 return False
         elif kind not in _PLAIN:
             return False
@@ -127,7 +126,7 @@ def encode_call(codec: Codec, context: CodecContext, args: tuple[object, ...], k
     Raises:
         Unserializable: an argument cannot be encoded; nothing was written.
     """
-    return _encode(codec, [list(args), dict(kwargs)], context, f"the arguments of {context.function}")
+    return _encode(codec, [list(args), dict(kwargs)], context, "the arguments")
 
 
 def decode_call(codec: Codec, context: CodecContext, data: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -154,7 +153,7 @@ def encode_result(codec: Codec, context: CodecContext, value: object) -> bytes |
     """
     if value is None:
         return None
-    return _encode(codec, value, context._replace(kind="result"), f"the result of {context.function}")
+    return _encode(codec, value, context._replace(kind="result"), "the result")
 
 
 def decode_result(codec: Codec, context: CodecContext, data: bytes | None) -> object:
@@ -265,7 +264,8 @@ def _encode(codec: Codec, value: object, context: CodecContext, what: str) -> by
     except CodecError:
         raise
     except BaseException as error:  # a user's class may raise anything at all
-        raise Unserializable(f"{what} cannot be encoded by the {codec.name} codec: {exception_line(error)}") from error
+        whose = what if context.kind == "strike" else f"{what} of {context.function}"
+        raise Unserializable(f"{whose} cannot be encoded by the {codec.name} codec: {exception_line(error)}") from error
 
 
 def _decode(codec: Codec, data: bytes, context: CodecContext, what: str) -> object:

@@ -61,6 +61,10 @@ class TaskFunction:
             for dependency in declared:
                 if isinstance(dependency, Particular):
                     dependency.check_declared(name, self.signature, parameter)
+        self._least = next(
+            (place for place in range(len(self.positional) + 1) if self._required <= {*self.positional[:place]}), None
+        )
+        """So many positional arguments are a call without any by keyword; None: there is no such call."""
         self._open = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
     @cached_property
@@ -94,6 +98,8 @@ class TaskFunction:
         """
         if not self._open:
             given = len(args)
+            if not kwargs and self._least is not None and self._least <= given <= len(self.positional):
+                return
             fits = given <= len(self.positional)
             if fits and kwargs:
                 fits = self._by_keyword >= kwargs.keys() and kwargs.keys().isdisjoint(self.positional[:given])
@@ -200,7 +206,7 @@ class FunctionTable:
     @property
     def names(self) -> frozenset[str]:
         """All names; the same object as long as they are the same."""
-        if len(self._names) != len(self.tasks) or not all(name in self._names for name in self.tasks):
+        if self._names != self.tasks.keys():
             self._names = frozenset(self.tasks)
         return self._names
 

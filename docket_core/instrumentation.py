@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 meter = metrics.get_meter("docket_core")
@@ -60,7 +60,7 @@ def provided() -> bool:
 
 def tracing() -> bool:
     """Whether spans would go anywhere: a tracer provider has been set up, or a trace is under way."""
-    return provided() or trace.get_current_span() is not trace.INVALID_SPAN
+    return provided() or (bool(get_current()) and trace.get_current_span() is not trace.INVALID_SPAN)
 
 
 def outgoing_context() -> dict[str, str]:

@@ -1,5 +1,5 @@
--- Adds one task, the common case in as little as it takes. Without `p_run` the key is the run's own: as in `add_new_1`.
--- Answers the store's time where it is new, else as JSON what `enqueue_1` says.
+-- Adds one task, the common case in as little as it takes. Answers the store's time where it is new, else as JSON what
+-- `enqueue_1` says.
 create or replace function docket.add_one_1(
   p_docket text, p_channel text, p_now bigint, p_replace boolean, p_key text, p_function text, p_payload bytea,
   p_run text, p_headers bytea, p_due bigint, p_delay bigint, p_attempt int)
@@ -9,22 +9,15 @@ declare
   v_due bigint := coalesce(p_due, v_now + p_delay, v_now);
   v_ready bigint := greatest(v_due, v_now);
 begin
-  if p_run is null then
-    insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
-      headers)
-    values (v_due, v_ready, nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function, p_key, p_payload,
-      p_headers);
-  else
-    insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
-      headers)
-    values (v_due, v_ready, nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function, p_run, p_payload,
-      p_headers)
-    on conflict (docket, key) do nothing;
-    if not found then
-      return (select to_json(e) from docket.enqueue_1(p_docket, p_channel, p_now, p_replace, array[p_key],
-        array[p_function], array[p_payload], array[p_run], array[p_headers], array[p_due], array[p_delay],
-        array[p_attempt], null) e);
-    end if;
+  insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
+    headers)
+  values (v_due, v_ready, nextval('docket.seq'), 1, p_attempt, 0, 1, p_docket, p_key, p_function, p_run, p_payload,
+    p_headers)
+  on conflict (docket, key) do nothing;
+  if not found then
+    return (select to_json(e) from docket.enqueue_1(p_docket, p_channel, p_now, p_replace, array[p_key],
+      array[p_function], array[p_payload], array[p_run], array[p_headers], array[p_due], array[p_delay],
+      array[p_attempt], null) e);
   end if;
   if v_due < v_now + 2500000 and p_channel is not null then
     perform pg_notify(p_channel, json_build_object(p_function, v_ready)::text);
