@@ -20,7 +20,9 @@ class Audience:
         self.pushes = 0
         """How often there was news for those who wait: who saw another number has missed some."""
         self.waiters: set[Waiter] = set()
-        self.listeners: set[Listener] = set()
+        self._listeners: set[Listener] = set()
+        self.watched = False
+        """Whether anyone listens to states and progress; if not, no such events are made."""
         self.strike_readers: set[StrikeReader] = set()
 
     def push(self, function: str, at: Micros) -> None:
@@ -42,8 +44,18 @@ class Audience:
 
     def tell(self, event: Event) -> None:
         """Let those who listen know."""
-        for listener in self.listeners:
+        for listener in self._listeners:
             listener.tell(event)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell this listener from now on."""
+        self._listeners.add(listener)
+        self.watched = self.watched or listener.wants_events
+
+    def leave(self, listener: Listener) -> None:
+        """Tell it no more."""
+        self._listeners.discard(listener)
+        self.watched = any(left.wants_events for left in self._listeners)
 
     def strike(self, rule_id: str, instruction: bytes | None) -> int:
         """Put a rule in force, or out of it, and tell those who follow."""

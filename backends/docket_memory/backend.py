@@ -315,12 +315,12 @@ class MemoryBackend:
         store = self._store
         with store.lock:
             listener = Listener(store.lock, topics, keys)
-            store.listeners.add(listener)
+            store.listen(listener)
         try:
             yield listener
         finally:
             with store.lock:
-                store.listeners.discard(listener)
+                store.leave(listener)
 
     def join(self, connection: object) -> AbstractAsyncContextManager[Enqueuer]:
         raise CapabilityMissing(

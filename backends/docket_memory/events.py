@@ -57,6 +57,8 @@ class Listener(Bell):
         self._lock = lock
         self._topics = topics
         self._keys = None if keys is None else set(keys)
+        self.wants_events = not topics <= {Topic.CANCEL}
+        """Whether it wants more than the rare requests to cancel."""
         self._unread = Unread()
 
     def tell(self, event: Event) -> None:

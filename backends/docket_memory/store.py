@@ -174,7 +174,7 @@ class Store(Audience):
         part.recovery = recovery_delay(part.delivery, max_deliveries)
         part.progress = None
         self._index_lease(part)
-        if self.listeners:
+        if self.watched:
             self.tell(StateChanged(part.key, part.run, part.generation, State.RUNNING, part.when, worker, now))
         return part.claim()
 
@@ -283,7 +283,7 @@ class Store(Audience):
             self.expiring.add(part.key, entry.last.expires_at)
         elif forget and entry.hold is None:
             self.forget(part.key)
-        if self.listeners:
+        if self.watched:
             started = part.started_at if part.running else None
             self.tell(
                 StateChanged(
@@ -423,7 +423,7 @@ class Store(Audience):
 
     def _tell_pending(self, part: Part, now: Micros) -> None:
         self.push(part.function, part.ready_at)
-        if self.listeners:
+        if self.watched:
             self.tell(StateChanged(part.key, part.run, part.generation, part.state(now), part.when))
 
 

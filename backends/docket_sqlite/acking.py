@@ -129,7 +129,7 @@ def _pend(tx: Transaction, entry: Entry, part: Part, parked_at: Micros | None) -
     )
     if parked_at is None:
         tx.push(part.function, part.ready_at)
-    if tx.listening:
+    if tx.watched:
         tx.tell(part.changed(tx.now))
 
 
@@ -175,6 +175,6 @@ def _progress_one(tx: Transaction, entry: Entry | None, update: ProgressUpdate) 
         return ProgressReply.LOST
     message = storable(update.message)
     rows = tx.execute(PROGRESS, (update.increment, update.total, update.clear_message, message, tx.now, part.id))
-    if tx.listening:
+    if tx.watched:
         tx.tell(ProgressMade(part.key, part.run, part.generation, Progress(*rows[0])))
     return ProgressReply.RECORDED

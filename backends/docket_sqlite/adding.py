@@ -116,6 +116,6 @@ def bear(tx: Transaction, entry: Entry, task: Task, when: Micros) -> tuple[int, 
     )
     tx.news.push(task.function, sequence, ready_at)
     state = State.QUEUED if when <= now else State.SCHEDULED
-    if tx.listening:
+    if tx.watched:
         tx.tell(StateChanged(task.key, task.run, generation, state, when))
     return generation, state

@@ -273,7 +273,7 @@ class Grants:
                 lease_until,
             )
         )
-        if tx.listening:
+        if tx.watched:
             tx.tell(StateChanged(part.key, part.run, part.generation, State.RUNNING, part.due_at, self.worker, now))
 
 

@@ -7,6 +7,7 @@ from docket_core.backend.model import CancelReply, Ended
 from docket_core.backend.records import CancelRequested, StateChanged
 from docket_core.backend.states import State
 from docket_sqlite import gates
+from docket_sqlite.news import Wanted
 from docket_sqlite.parts import FORGET, PART_COLUMNS, Entry, Part, findable, load, storable
 from docket_sqlite.stages import BEHIND, PENDING, STAGE_OF_END
 from docket_sqlite.transaction import Executor, Row, Transaction, distinct
@@ -77,7 +78,7 @@ def end(
     else:
         tx.later(FORGET, (part.id,))
     entry.live, entry.last = None, None
-    if tx.listening:
+    if tx.watched:
         tx.tell(
             StateChanged(part.key, part.run, part.generation, state, part.due_at, worker, started_at, tx.now, error)
         )
@@ -149,7 +150,7 @@ def _cancel_one(tx: Transaction, entry: Entry) -> CancelReply:
 def _request_cancel(tx: Transaction, part: Part) -> None:
     if not part.cancel_requested:
         tx.later(REQUEST_CANCEL, (part.id,))
-    if tx.listening and part.token is not None:
+    if tx.wanted >= Wanted.ORDERS and part.token is not None:
         tx.tell(CancelRequested(part.key, part.generation, part.token))
 
 

@@ -20,7 +20,7 @@ from docket_core.errors import DocketError
 from docket_sqlite import listeners, readers
 from docket_sqlite.claiming import next_moment
 from docket_sqlite.desk import Desk
-from docket_sqlite.news import News
+from docket_sqlite.news import News, Wanted
 from docket_sqlite.strikes import StrikeReader
 from docket_sqlite.subscription import Subscription
 from docket_sqlite.transaction import Executor
@@ -89,10 +89,15 @@ class Hub(asyncio.DatagramProtocol):
 
     async def _announce(self) -> None:
         """Write, or renew, that this instance listens; once this is committed every later change is told."""
-        wanted = bool(self._subscriptions or self._strike_readers)
+        wanted = self._wanted()
         port, secret = self._desk.port, self._secret
-        await self._desk.write(lambda tx: listeners.announce(tx, port, secret, events=wanted), synced=False)
+        await self._desk.write(lambda tx: listeners.announce(tx, port, secret, wanted), synced=False)
         self._announced_at = asyncio.get_running_loop().time()
+
+    def _wanted(self) -> Wanted:
+        if any(subscription.wants_events for subscription in self._subscriptions):
+            return Wanted.EVENTS
+        return Wanted.ORDERS if self._subscriptions or self._strike_readers else Wanted.WORK
 
     async def wait(self, functions: AbstractSet[str] | None, since: int, until: Micros | None) -> None:
         """Sleep until there may be something to claim."""
@@ -153,7 +158,7 @@ class Hub(asyncio.DatagramProtocol):
         await self._events_unwanted()
 
     async def _events_unwanted(self) -> None:
-        if not self._subscriptions and not self._strike_readers and not self._closed:
+        if self._wanted() is Wanted.WORK and not self._closed:  # else the next renewal says it
             with suppress(DocketError):
                 await self._announce()
 
@@ -204,7 +209,8 @@ class Hub(asyncio.DatagramProtocol):
         if self._subscriptions:
             for number, event in news.events:
                 for subscription in self._subscriptions:
-                    subscription.hear(number, event)
+                    if type(event) in subscription.kinds:
+                        subscription.hear(number, event)
         complete = [reader.hear(strike) for strike in news.strikes for reader in self._strike_readers]
         if news.lost or not all(complete):
             self._version = None

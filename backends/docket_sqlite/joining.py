@@ -31,6 +31,7 @@ from docket_sqlite import gates
 from docket_sqlite.adding import add
 from docket_sqlite.connection import File
 from docket_sqlite.failures import translate
+from docket_sqlite.news import Wanted
 from docket_sqlite.room import Room
 from docket_sqlite.transaction import Executor, Row, Transaction
 
@@ -217,7 +218,7 @@ class _Joined:
             rows[0][0],
             retention=self._opening.retention,
             max_payload=self._opening.max_payload,
-            listening=False,
+            wanted=Wanted.WORK,
             is_full=Room(executor, self._file).refusal,
         )
         tx.now = self._clock.now()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from docket_sqlite.news import News
+from docket_sqlite.news import News, Wanted
 from docket_sqlite.transaction import Transaction
 
 LIFETIME = 180
@@ -32,16 +32,16 @@ class Listener(NamedTuple):
     """One other instance that listens."""
 
     port: int
-    events: bool
+    wanted: Wanted
     secret: str
 
 
-def announce(tx: Transaction, port: int, secret: str, *, events: bool) -> None:
+def announce(tx: Transaction, port: int, secret: str, wanted: Wanted) -> None:
     """Write, or renew, that somebody listens at `port`; forget those who have died."""
     now = int(time.time())
-    tx.events_wanted_here(events)
+    tx.want_here(wanted)
     if port:
-        tx.execute(ANNOUNCE, (tx.docket, port, events, secret, now + LIFETIME))
+        tx.execute(ANNOUNCE, (tx.docket, port, wanted, secret, now + LIFETIME))
     tx.execute("DELETE FROM docket_listeners WHERE expires_at < ?", (now,))
 
 
@@ -61,15 +61,11 @@ class Sender:
         self._socket: socket.socket | None = None
 
     def send(self, news: News, to: Iterable[Listener]) -> None:
-        plain: list[bytes] | None = None
-        full: list[bytes] | None = None
+        cut: dict[Wanted, list[bytes]] = {}
         for listener in to:
-            if listener.events:
-                full = _cut(news, events=True) if full is None else full
-                self._send(listener, full)
-            else:
-                plain = _cut(news, events=False) if plain is None else plain
-                self._send(listener, plain)
+            if listener.wanted not in cut:
+                cut[listener.wanted] = _cut(news.part(listener.wanted))
+            self._send(listener, cut[listener.wanted])
 
     def _send(self, listener: Listener, datagrams: list[bytes]) -> None:
         if self._socket is None:
@@ -87,10 +83,9 @@ class Sender:
             self._socket = None
 
 
-def _cut(news: News, *, events: bool) -> list[bytes]:
-    parts = news.portions() if events else [news.only_work()]
+def _cut(news: News) -> list[bytes]:
     datagrams: list[bytes] = []
-    for part in parts:
+    for part in news.portions():
         if part:
             data = json.dumps(part.to_json(), separators=(",", ":")).encode()
             datagrams.append(data if len(data) <= LARGEST else json.dumps({"lost": 1}).encode())

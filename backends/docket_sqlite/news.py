@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Any
 
 from docket_core.backend.clock import Micros
@@ -10,6 +11,16 @@ from docket_core.backend.states import State
 
 PORTION = 40
 """Events in one datagram."""
+
+
+class Wanted(IntEnum):
+    """What somebody wants to hear of; each more than those before it."""
+
+    WORK = 0
+    ORDERS = 1
+    """Strikes and cancels too: every docket, and every worker, listens to these, and they are rare."""
+    EVENTS = 2
+    """States and progress too, some of which every task has."""
 
 
 class News:
@@ -36,9 +47,15 @@ class News:
         known = self.work.get(function)
         self.work[function] = (number, at if known is None or at < known[1] else known[1])
 
-    def only_work(self) -> "News":
+    def part(self, wanted: Wanted) -> "News":
+        """What is of it for those who want this."""
+        if wanted is Wanted.EVENTS:
+            return self
         news = News()
         news.work, news.lost = self.work, self.lost
+        if wanted is Wanted.ORDERS:
+            news.strikes = self.strikes
+            news.events = [told for told in self.events if isinstance(told[1], CancelRequested)]
         return news
 
     def portions(self) -> Iterator["News"]:

@@ -190,7 +190,7 @@ LISTENERS = Table(
     METADATA,
     Column("docket", Integer, primary_key=True),
     Column("port", Integer, primary_key=True),
-    Column("events", Integer, nullable=False),  # 1: wants events and strikes too, not only to hear of work
+    Column("events", Integer, nullable=False),  # what it wants to hear of: see `news.Wanted`
     Column("secret", Text, nullable=False),
     Column("expires_at", BigInteger, nullable=False),  # seconds of the machine's clock
     sqlite_with_rowid=False,

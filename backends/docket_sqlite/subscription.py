@@ -34,7 +34,10 @@ class Subscription:
         keys: Sequence[str] | None,
         look: Callable[["Subscription", Sequence[str]], Awaitable[None]],
     ) -> None:
-        self._topics = topics
+        self.kinds = frozenset(kind for kind, topic in TOPIC_OF.items() if topic in topics)
+        """The events that it tells of."""
+        self.wants_events = not topics <= {Topic.CANCEL}
+        """Whether it wants more than the rare requests to cancel."""
         self.keys: set[str] | None = None if keys is None else set(keys)
         self._look = look
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -71,7 +74,7 @@ class Subscription:
         self._bell.set()
 
     def hear(self, number: int, event: Event) -> None:
-        """An event that was told with its place in the docket's sequence."""
+        """An event of one of its kinds, which was told with its place in the docket's sequence."""
         if self.keys is not None and event.key not in self.keys:
             return
         known = self._remember(event.key)
@@ -107,7 +110,7 @@ class Subscription:
         return known
 
     def _tell(self, event: Event) -> None:
-        if TOPIC_OF[type(event)] in self._topics:
+        if type(event) in self.kinds:
             self._unread.put(event)
             self._bell.set()
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from docket_core.backend.clock import Micros
 from docket_core.backend.records import CancelRequested, Event, ProgressMade, StateChanged, StrikeRule
 from docket_core.errors import Overloaded
-from docket_sqlite.news import News
+from docket_sqlite.news import News, Wanted
 
 Row = tuple[Any, ...]
 
@@ -67,7 +67,7 @@ class Transaction:
         *,
         retention: Micros,
         max_payload: int,
-        listening: bool,
+        wanted: Wanted,
         is_full: Callable[[int], Overloaded | None],
         counters: Counters | None = None,
     ) -> None:
@@ -76,11 +76,11 @@ class Transaction:
         self.docket = docket
         self.retention = retention
         self.max_payload = max_payload
-        self.listening = listening
-        """Whether anyone wants events: if not, none are made."""
+        self.wanted = wanted
+        """What anyone wants to hear of: nothing else is made."""
         self.is_full = is_full
         """Why the store takes no new task of so many bytes, if it does not."""
-        self.wanted_here: bool | None = None
+        self.wanted_here: Wanted | None = None
         self.now: Micros = 0
         self.news = News()
         self.gates: set[str] = set()
@@ -89,10 +89,15 @@ class Transaction:
         self._saved = counters or read_counters(executor, docket)
         self.token, self.sequence, self.strikes = self._saved
 
-    def events_wanted_here(self, wanted: bool) -> None:
-        """From this transaction on, somebody in this very instance wants events, or nobody does any more."""
+    def want_here(self, wanted: Wanted) -> None:
+        """From this transaction on, this is what is wanted in this very instance."""
         self.wanted_here = wanted
-        self.listening = self.listening or wanted
+        self.wanted = max(self.wanted, wanted)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anyone wants to hear of states and progress."""
+        return self.wanted is Wanted.EVENTS
 
     def next_token(self) -> int:
         self.token = max(self.token + 1, self.now)

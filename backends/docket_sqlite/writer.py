@@ -14,7 +14,7 @@ from docket_sqlite.failures import is_broken, is_busy, is_full, is_missing_table
 from docket_sqlite.gates import settle
 from docket_sqlite.lane import Job, Outcome
 from docket_sqlite.listeners import Listener, Sender
-from docket_sqlite.news import News
+from docket_sqlite.news import News, Wanted
 from docket_sqlite.room import Room
 from docket_sqlite.transaction import Counters, OwnConnection, Transaction
 
@@ -45,8 +45,8 @@ class Writer:
         self._retention = retention
         self._max_payload = max_payload
         self._tell = tell
-        self._events_wanted = False
-        """Whether somebody in this very instance listens to events."""
+        self._wanted_here = Wanted.WORK
+        """What is wanted in this very instance."""
         self.patience = file.busy_timeout
         """Seconds to wait for a lock."""
         self.port = 0
@@ -160,7 +160,7 @@ class Writer:
             raise
         self._counters = counters
         if tx.wanted_here is not None:
-            self._events_wanted = tx.wanted_here
+            self._wanted_here = tx.wanted_here
         if tx.news:
             self._sender.send(tx.news, self._listeners)
             self._tell(tx.news)
@@ -206,7 +206,7 @@ class Writer:
         version = executor.execute("PRAGMA data_version")[0][0]
         if version != self._version:  # another connection has written since
             rows = executor.execute(LISTENERS, (self._docket, int(time.time())))
-            self._listeners = [Listener(port, bool(events), secret) for port, events, secret in rows]
+            self._listeners = [Listener(port, Wanted(events), secret) for port, events, secret in rows]
             self._version = version
             self._counters = None
         room.begin()
@@ -217,7 +217,7 @@ class Writer:
             self._docket,
             retention=self._retention,
             max_payload=self._max_payload,
-            listening=self._events_wanted or any(listener.events for listener in others),
+            wanted=max([self._wanted_here, *(listener.wanted for listener in others)]),
             is_full=room.refusal,
             counters=self._counters,
         )

@@ -160,11 +160,11 @@ class SilentEnds(Sound):
 
     class store(Store):
         def end_lapsed(self, limit: int, now: Micros) -> list[Ended]:
-            listeners, self.listeners = self.listeners, set()
+            watched, self.watched = self.watched, False
             try:
                 return super().end_lapsed(limit, now)
             finally:
-                self.listeners = listeners
+                self.watched = watched
 
 
 ENDING = (

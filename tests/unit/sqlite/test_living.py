@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,15 @@ import pytest
 from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.model import Ack, Gate, PermitRequest, PermitStatus, Task
 from docket_core.backend.protocol import Backend
-from docket_core.backend.records import StateChanged, StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset, Topic
+from docket_core.backend.records import (
+    CancelRequested,
+    StateChanged,
+    StrikeEvent,
+    StrikeRule,
+    StrikesCaughtUp,
+    StrikesReset,
+    Topic,
+)
 from docket_core.backend.states import State
 from docket_sqlite import listeners, readers
 from docket_sqlite.news import News
@@ -167,6 +176,43 @@ async def test_who_comes_to_follow_is_not_told_of_what_was_before(
         go_on.set()
         assert await early == StrikesCaughtUp(0)
         assert await late == StrikeRule("rule", b"x", 1)
+
+
+async def test_states_are_told_only_where_somebody_wants_them(
+    opener: Open, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A docket follows the strikes and a worker the requests to cancel: neither makes any task tell of its states."""
+    told: list[type] = []
+    send = listeners.Sender.send
+
+    def noting(sender: listeners.Sender, news: News, to: Iterable[listeners.Listener]) -> None:
+        told.extend(type(event) for _, event in news.events)
+        told.extend(type(rule) for rule in news.strikes)
+        send(sender, news, to)
+
+    monkeypatch.setattr(listeners.Sender, "send", noting)
+    one = await stack.enter_async_context(opener())
+    two = await stack.enter_async_context(opener())
+    strikes = await stack.enter_async_context(one.strikes())
+    cancels = await stack.enter_async_context(one.subscribe({Topic.CANCEL}, None))
+
+    async def run(key: str) -> None:
+        await two.enqueue([Task(key, "f", b"p", f"run of {key}")])
+        [claim] = (await two.claim("w", {"f"}, 1, LEASE)).claims
+        await two.cancel([key])
+        await two.ack([Ack.complete(claim)])
+
+    async with asyncio.timeout(5):
+        await run("a")
+        await two.strike("rule", b"x")
+        assert told == [CancelRequested, StrikeRule]
+        assert isinstance(await anext(aiter(cancels)), CancelRequested)
+        assert [await anext(strikes) for _ in range(2)] == [StrikesCaughtUp(0), StrikeRule("rule", b"x", 1)]
+        told.clear()
+        async with one.subscribe({Topic.STATE}, ["b"]) as states:
+            await run("b")
+            assert told == [StateChanged, StateChanged, CancelRequested, StateChanged]
+            assert isinstance(await anext(aiter(states)), StateChanged)
 
 
 async def test_a_dead_listener_is_forgotten(path: Path, backend: Backend) -> None:
