@@ -93,6 +93,7 @@ class Execution:
         "_name",
         "_progress",
         "_redelivered",
+        "_started",
         "_task",
         "_trace_context",
         "_when",
@@ -103,7 +104,6 @@ class Execution:
         "grant",
         "result_key",
         "run",
-        "started_at",
         "state",
         "worker",
     )
@@ -139,7 +139,7 @@ class Execution:
         self._progress: ExecutionProgress | None = None
         self.state = State.SCHEDULED
         self.worker: str | None = None
-        self.started_at: datetime | None = None
+        self._started: Micros | None = None
         self.completed_at: datetime | None = None
         self.error: str | None = None
         self.result_key: str | None = None
@@ -217,6 +217,11 @@ class Execution:
     def due(self) -> Micros | timedelta | None:
         """What was asked for: a moment in microseconds since the epoch, a delay, or None for at once."""
         return self._when
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it was claimed to be run; None if it was not, as far as is known here."""
+        return None if self._started is None else from_micros(self._started)
 
     @property
     def progress(self) -> ExecutionProgress:
@@ -345,7 +350,7 @@ class Execution:
         self.grant = grant
         self.state = State.RUNNING
         self.worker = worker
-        self.started_at = from_micros(claim.claimed_at)
+        self._started = claim.claimed_at
         self._when = claim.when
 
     def refuse(self, why: str) -> None:
@@ -366,7 +371,7 @@ class Execution:
         self._when = part.when
         self.attempt = part.attempt
         self.worker = part.worker
-        self.started_at = from_micros(part.started_at) if part.started_at is not None else None
+        self._started = part.started_at
         if isinstance(part, Hold):
             self.state = State.RUNNING
             self.disposition = Disposition.SUPERSEDED

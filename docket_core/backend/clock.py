@@ -85,13 +85,16 @@ class SystemClock:
 SYSTEM_CLOCK = SystemClock()
 
 
-def stopwatch(clock: Clock) -> Callable[[], timedelta]:
-    """Start to measure; what is answered tells how long it has been, though this machine's time is set meanwhile."""
+def stopwatch(clock: Clock) -> float:
+    """Start to measure: what `elapsed` is to be given."""
+    return time.perf_counter() if isinstance(clock, SystemClock) else clock.now()
+
+
+def elapsed(clock: Clock, since: float) -> timedelta:
+    """How long it has been since `stopwatch`, though this machine's time is set meanwhile."""
     if isinstance(clock, SystemClock):
-        began = time.perf_counter()
-        return lambda: timedelta(seconds=time.perf_counter() - began)
-    start = clock.now()
-    return lambda: timedelta(microseconds=clock.now() - start)
+        return timedelta(seconds=time.perf_counter() - since)
+    return timedelta(microseconds=clock.now() - since)
 
 
 background: ContextVar[bool] = ContextVar("docket_core_background", default=False)

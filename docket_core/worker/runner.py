@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uncalled_for import Dependency, FailedDependency, resolved_dependencies
 
 from docket_core import instrumentation
-from docket_core.backend.clock import SECOND, stopwatch, to_micros
+from docket_core.backend.clock import SECOND, elapsed, stopwatch, to_micros
 from docket_core.backend.model import Ack, Claim, Task
 from docket_core.backend.watch import AttentiveClock
 from docket_core.codec import (
@@ -109,7 +109,8 @@ class Runner:
             return ack
 
     async def _run(self, run: Run, execution: Execution, task: TaskFunction) -> Ack:
-        elapsed = stopwatch(self._docket.clock)
+        clock = self._docket.clock
+        began = stopwatch(clock)
         handlers: dict[str, Any] = {}
         blocked: AdmissionBlocked | None = None
         reason: str | None = None
@@ -120,7 +121,7 @@ class Runner:
         except asyncio.CancelledError:
             stopped = run.stopped or self._stopped_from_outside()
             if stopped is Stop.CANCELLED:
-                log_end(execution, "cancelled", elapsed())
+                log_end(execution, "cancelled", elapsed(clock, began))
                 return Ack.cancel(run.claim, "cancelled")
             if stopped is not None:
                 return Ack.release(run.claim)
@@ -134,7 +135,7 @@ class Runner:
             blocked = block
         except BaseException as raised:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its own outcome
             error = raised
-        duration = elapsed()
+        duration = elapsed(clock, began)
         if blocked is not None and blocked.reschedule:
             return self._blocked(run, execution, blocked)
         data: bytes | None = None
