@@ -39,6 +39,8 @@ class Intake:
         self._full = False
         self._waiting = Interruptible()
         self._claiming = Interruptible()
+        self._asked: frozenset[str] | None = None
+        """The functions that the latest claim was for."""
         self._left: asyncio.Task[Claimed] | None = None
         """A claim under way that is not waited for any more."""
         self.claimed = asyncio.Event()
@@ -127,7 +129,8 @@ class Intake:
     async def _claim_some(self, room: int) -> Claimed | None:
         """What could be claimed; None if this was told to stop and the store has not answered for a while."""
         worker = self._worker
-        claiming = self._backend.claim(worker.name, worker.claimable(), room, worker.lease, worker.max_deliveries)
+        self._asked = functions = worker.claimable()
+        claiming = self._backend.claim(worker.name, functions, room, worker.lease, worker.max_deliveries)
         with self._claiming:
             return await Finishing(claiming, self._leave)
         return None
@@ -147,11 +150,12 @@ class Intake:
                 instrumentation.TASKS_FAILED.add(1, labels)
 
     async def _wait_for_work(self, claimed: Claimed) -> None:
-        if self._until_finished and self._nudged.is_set():
+        functions = self._worker.claimable()
+        if functions is not self._asked or (self._until_finished and self._nudged.is_set()):
             return
         try:
             with self._waiting:
-                await self._backend.wait(self._worker.claimable(), claimed.mark, claimed.next_at)
+                await self._backend.wait(functions, claimed.mark, claimed.next_at)
         except BackendError as error:
             await self._pause(1, error)
 

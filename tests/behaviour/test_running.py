@@ -4,11 +4,12 @@ import asyncio
 import threading
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import Annotated, Any
 
 import pytest
 
 from docket_core import CurrentExecution, Docket, Execution, ExecutionState, Logged, Worker
-from docket_core.backend.model import Claim
+from docket_core.backend.model import Claim, Claimed
 from docket_core.errors import ConfigurationError
 from tests.support.workers import Signal, until, within, work_off, working
 
@@ -25,6 +26,23 @@ async def test_a_waiting_worker_takes_a_new_function_at_once(docket: Docket) -> 
         await within(worker.has_claimed())
         await asyncio.sleep(0.05)
         execution = await docket.add(give)(1)
+        assert await within(execution.get_result(), 1) == 1
+
+
+async def test_a_function_that_becomes_known_during_a_claim_is_claimed_at_once(
+    docket: Docket, other: Docket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That claim has not asked for its tasks, and what is there already is not pushed any more."""
+    execution = await other.add(give)(1)
+    claim = docket.backend.claim
+
+    async def claim_first(*arguments: Any) -> Claimed:
+        claimed = await claim(*arguments)
+        docket.register(give)
+        return claimed
+
+    monkeypatch.setattr(docket.backend, "claim", claim_first)
+    async with working(docket):
         assert await within(execution.get_result(), 1) == 1
 
 
@@ -138,7 +156,6 @@ async def test_functions_in_threads_run_side_by_side(docket: Docket) -> None:
 
 
 async def test_only_what_is_marked_is_shown_in_logs(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
-    from typing import Annotated
 
     async def pay(
         order: Annotated[int, Logged()], card: str, items: Annotated[list[int], Logged(length_only=True)]

@@ -39,7 +39,8 @@ def assert_starts_are_explained(traced: Trace, killed: set[int]) -> None:
 
 
 async def soak(url: str, folder: Path, *, tasks: int, workers: int, pause: float) -> Soaked:
-    """Let `workers` processes run `tasks` tasks, and kill one of them at random about every `pause` seconds.
+    """Let `workers` processes run `tasks` tasks, and kill one of them at random about every `pause` seconds, or sooner,
+    after a tenth of the tasks.
 
     Raises:
         AssertionError: a task was lost, or was started again although its worker lived.
@@ -64,7 +65,7 @@ def _run(children: Nursery, url: str, traced: Trace, tasks: int, workers: int, p
     killed: set[int] = set()
     ended = 0
     while ended < tasks:
-        time.sleep(random.uniform(0.5, 1.5) * pause)
+        _let_run(traced, ended + tasks // 10, random.uniform(0.5, 1.5) * pause)
         doomed = fleet.pop(random.randrange(workers))
         doomed.kill()
         killed.add(doomed.pid)
@@ -78,6 +79,13 @@ def _run(children: Nursery, url: str, traced: Trace, tasks: int, workers: int, p
         raise AssertionError(f"a worker ended by itself: {children.errors()[-2000:]}")
     _let_end(url, deadline)
     return killed
+
+
+def _let_run(traced: Trace, enough: int, seconds: float) -> None:
+    """Return after so many seconds, or once `enough` tasks have ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and len(traced.by_key("end")) < enough:
+        time.sleep(0.05)
 
 
 def _let_end(url: str, deadline: float) -> None:
