@@ -61,6 +61,7 @@ class StrikeList:
         """The places of this list's own instructions that are followed here, but not told yet, by rule: what is told of
         the rule until then is older."""
         self._loaded = asyncio.Event()
+        self._has_followed = False
         self._monitor: asyncio.Task[None] | None = None
         self.undecodable = 0
         """How many instructions could not be read, and were skipped."""
@@ -224,6 +225,8 @@ class StrikeList:
     async def _follow(self, backend: Backend) -> None:
         failures = 0
         while True:
+            if self._has_followed:
+                self._take(StrikesReset())  # what is known from the last time may be over
             try:
                 async with backend.strikes() as events:
                     async for event in events:
@@ -243,10 +246,12 @@ class StrikeList:
             for rule_id in self._unconfirmed - self._untold.keys():
                 self._remove(rule_id)
             self._unconfirmed.clear()
+            self._has_followed = True
             self._loaded.set()
         elif isinstance(event, StrikesReset):
             self._told = 0
             self._unconfirmed = set(self._rules)
+            self._untold.clear()  # the history is read after this: it has them, unless the store has lost them
         else:
             self._take_rule(*event)
 

@@ -146,10 +146,12 @@ class Hub(asyncio.DatagramProtocol):
     async def follow_strikes(self, reader: StrikeReader) -> None:
         """Tell this reader of the rules in force, then of every change; a store that is away is waited for."""
         self._strike_readers.add(reader)
-        with suppress(DocketError):
+        try:
             await self.listen()
             await self._announce()
             await self._read_strikes()
+        except DocketError:
+            self._version = None  # the next look is for this reader, though nothing else has changed
         self._tick()
 
     async def unfollow_strikes(self, reader: StrikeReader) -> None:

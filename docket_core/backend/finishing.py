@@ -55,18 +55,21 @@ class _Kept:
     own futures and those of other event loops have them; and what another one of these around it asks.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_future", "_wake")
+    __slots__ = ("_asyncio_future_blocking", "_context", "_future", "_is_woken", "_wake")
 
     def __init__(self, future: "asyncio.Future[Any]") -> None:
         future._asyncio_future_blocking = False  # its own task is asked to wait for this instead
         self._asyncio_future_blocking = True
         self._future = future
+        self._is_woken = False
+        """By a cancellation: it wakes once, as a future does."""
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._future.get_loop()
 
     def add_done_callback(self, wake: Callable[["asyncio.Future[Any]"], object], *, context: Any = None) -> None:
         self._wake, self._context = wake, context
+        self._is_woken = False
         self._future.add_done_callback(wake, context=context)
 
     def remove_done_callback(self, wake: Callable[["asyncio.Future[Any]"], object]) -> int:
@@ -83,8 +86,9 @@ class _Kept:
 
     def cancel(self, msg: object = None) -> bool:
         """Wake the task with a cancellation; the future itself stays as it is."""
-        if self._future.done():
+        if self._is_woken or self._future.done():
             return False
+        self._is_woken = True
         self._future.remove_done_callback(self._wake)
         cancelled = self.get_loop().create_future()
         cancelled.add_done_callback(self._wake, context=self._context)

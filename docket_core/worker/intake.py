@@ -53,6 +53,11 @@ class Intake:
         return self.claimed.is_set() and lately
 
     @property
+    def interruptions(self) -> int:
+        """How many of the worker's cancellations are this one's own, and are taken back in its next turn."""
+        return self._waiting.is_ending + self._claiming.is_ending
+
+    @property
     def stopping(self) -> bool:
         """Whether it was told to claim no more."""
         return self.stopped.is_set()
@@ -167,5 +172,7 @@ class Intake:
     async def _pause(self, failures: int, error: Exception) -> None:
         if failures == 1:
             logger.warning("the store cannot be claimed from, will try again: %s", error)
+        if self.stopping:
+            return
         with self._waiting:
             await sleep(self._worker.clock, backoff(failures, SECOND // 20, self._worker.longest_pause))

@@ -28,7 +28,8 @@ async def _set(event: asyncio.Event) -> None:
 class Interruptible:
     """`with`: a part of a task that can be ended early from outside, which then goes on after it.
 
-    What `asyncio.timeout` does at a moment, this does when it is told to.
+    What `asyncio.timeout` does at a moment, this does when it is told to. It also goes on where what is awaited in it
+    is cancelled without its task.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,11 @@ class Interruptible:
     def begun(self) -> bool:
         """Whether a task is in it."""
         return self._task is not None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end, and its task, which counts as cancelled until then, has not gone on yet."""
+        return self._task is not None and self._interrupted
 
     def interrupt(self) -> None:
         """End it, if a task is in it."""
@@ -56,9 +62,10 @@ class Interruptible:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         task, self._task = self._task, None
-        if task is None or not self._interrupted:
+        if task is None:
             return False
-        return task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)
+        cancelled = task.uncancel() if self._interrupted else task.cancelling()
+        return cancelled <= self._cancelling and isinstance(error, asyncio.CancelledError)
 
 
 class Threads(ThreadPoolExecutor):

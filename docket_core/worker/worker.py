@@ -231,8 +231,10 @@ class Worker:
 
     def is_leaving(self) -> bool:
         """Whether it was told to stop, or was cancelled."""
-        cancelled = self._main is not None and self._main.cancelling() > 0
-        return cancelled or self._intake is None or self._intake.stopping
+        intake = self._intake
+        if intake is None or intake.stopping:
+            return True
+        return self._main is not None and self._main.cancelling() > intake.interruptions
 
     @property
     def backend(self) -> Backend:

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import pytest
 
 from docket_core import CurrentExecution, Docket, Execution, ExecutionState, Logged, Worker
+from docket_core.backend.clock import SECOND
 from docket_core.backend.model import Claim, Claimed
-from docket_core.errors import ConfigurationError
+from docket_core.errors import BackendUnavailable, ConfigurationError
+from docket_core.worker.runner import ExecutionRaised
 from tests.support.workers import Signal, until, within, work_off, working
 
 _colour: ContextVar[str] = ContextVar("colour", default="nobody's")
@@ -44,6 +46,51 @@ async def test_a_function_that_becomes_known_during_a_claim_is_claimed_at_once(
     monkeypatch.setattr(docket.backend, "claim", claim_first)
     async with working(docket):
         assert await within(execution.get_result(), 1) == 1
+
+
+async def test_a_body_that_cancels_itself_fails_though_its_worker_looks_again_just_then(docket: Docket) -> None:
+    """What ends the worker's wait is no sign that it leaves, which would give the task back, to be run again."""
+    runs = 0
+
+    async def quits() -> None:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(0.05)  # the worker waits meanwhile
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            docket.register(give, names=[f"give {runs}"])
+
+    async with working(docket, concurrency=2):
+        execution = await docket.add(quits)()
+        with pytest.raises(ExecutionRaised):
+            await within(execution.get_result())
+    assert runs == 1
+
+
+async def test_a_worker_that_is_told_to_stop_during_a_claim_that_fails_does_not_pause_first(
+    docket: Docket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = 0
+
+    async def claim(*_: Any) -> Claimed:
+        nonlocal failed
+        failed += 1
+        if failed == 8:
+            worker.stop()
+        raise BackendUnavailable("not now")
+
+    def pause(failures: int, *_: int) -> int:
+        return 0 if failures < 8 else 3600 * SECOND
+
+    monkeypatch.setattr(docket.backend, "claim", claim)
+    monkeypatch.setattr("docket_core.worker.intake.backoff", pause)
+    async with Worker(docket) as worker:
+        await within(worker.run_forever(), 5)
+    assert failed == 8
 
 
 async def test_a_finished_docket_is_left_at_once(docket: Docket) -> None:

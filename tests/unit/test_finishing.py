@@ -279,3 +279,27 @@ async def test_one_around_another_takes_the_outcome_before_the_cancel(future: "a
     with pytest.raises(ValueError, match="no"):
         await caller
     assert not left
+
+
+async def test_a_caller_who_is_cancelled_twice_at_once_is_woken_once(future: "asyncio.Future[str]") -> None:
+    """The second cancellation would come out of whatever he awaits next."""
+    woken: list[str] = []
+
+    async def calling() -> None:
+        try:
+            await call(asked(future))
+        except asyncio.CancelledError:
+            woken.append("cancelled")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            woken.append("tidied up")
+            raise
+
+    caller = asyncio.create_task(calling())
+    await turns()
+    caller.cancel()
+    caller.cancel()
+    await turns()
+    assert woken == ["cancelled", "tidied up"]
+    future.set_result("yes")
+    assert await left[0] == "yes"

@@ -82,3 +82,28 @@ async def test_who_cancels_the_task_is_heard(order: str) -> None:
         await task
     assert seen == []
     assert task.cancelling() == 1
+
+
+async def test_what_others_cancel_in_it_does_not_end_the_task() -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def waits() -> None:
+        with part:
+            await future
+        seen.append("went on")
+
+    task = asyncio.create_task(waits())
+    await turns()
+    future.cancel()
+    await task
+    assert seen == ["went on"]
+
+
+async def test_until_the_task_goes_on_it_says_that_it_is_ending() -> None:
+    task = asyncio.create_task(waiting(asyncio.Event()))
+    await turns()
+    assert not part.is_ending
+    part.interrupt()
+    assert (part.is_ending, task.cancelling()) == (True, 1)
+    await task
+    assert not part.is_ending

@@ -11,7 +11,7 @@ import pytest
 
 from docket_core import Disposition, Docket, ExecutionState, StrikeList
 from docket_core.backend.observed import ObservedBackend
-from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp
+from docket_core.backend.records import StrikeEvent, StrikeRule, StrikesCaughtUp, StrikesReset
 from tests.support.workers import until, within, work_off
 
 ran: list[Any] = []
@@ -115,6 +115,59 @@ async def test_the_history_takes_back_what_others_have_taken_back(docket: Docket
     async with strikes:
         await within(strikes.wait_for_strikes_loaded())
         assert [rule.value for rule in strikes.strikes] == ["mallory"]
+
+
+@pytest.mark.requirement("R-070")
+async def test_what_was_taken_back_while_nobody_listened_is_not_in_force_any_more(
+    docket: Docket, other: Docket
+) -> None:
+    strikes = StrikeList(name=docket.name, backend=docket.backend)
+    for function in ("send", "other"):
+        async with strikes:
+            await within(strikes.wait_for_strikes_loaded())
+            await strikes.strike(function)
+        await other.restore(function)
+    async with strikes:
+        await within(strikes.wait_for_strikes_loaded())
+        assert strikes.strikes == []
+
+
+class Lost(Late):
+    """A store that loses what it has acknowledged: it stands at the fifth instruction again."""
+
+    instruction: bytes | None = None
+
+    async def strike(self, rule_id: str, instruction: bytes | None) -> int:
+        self.rule, self.instruction = rule_id, instruction
+        return 1000
+
+    async def _one_by_one(self, events: AsyncIterator[StrikeEvent]) -> AsyncIterator[StrikeEvent]:
+        del events
+
+        async def told() -> AsyncIterator[StrikeEvent]:
+            yield StrikesCaughtUp(999)
+            yield StrikesReset()
+            yield StrikesCaughtUp(5)
+            yield StrikeRule(self.rule, self.instruction, 6)
+            yield StrikeRule(self.rule, None, 7)
+
+        async for event in super()._one_by_one(told()):
+            yield event
+        await asyncio.Event().wait()
+
+
+@pytest.mark.requirement("R-070")
+async def test_what_the_store_has_lost_is_not_in_force_for_ever(docket: Docket) -> None:
+    store = Lost(docket)
+    async with StrikeList(name=docket.name, backend=store) as strikes:
+        await store.tell()
+        await strikes.strike(send)
+        in_force: list[bool] = []
+        for _ in range(4):
+            in_force.append(strikes.in_effect)
+            await store.tell()
+        assert in_force == [True, True, False, True]
+        assert not strikes.in_effect
 
 
 @pytest.mark.requirement("R-070")
