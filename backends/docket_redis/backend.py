@@ -1,12 +1,12 @@
 """The Redis backend: the protocol, each operation a script or a few of them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from docket_core.backend.capabilities import Capabilities
 from docket_core.backend.clock import SYSTEM_CLOCK, Clock, Micros
@@ -21,7 +21,6 @@ from docket_core.backend.model import (
     Claimed,
     Enqueued,
     EnqueueStatus,
-    Mark,
     OnConflict,
     Permit,
     PermitRequest,
@@ -41,6 +40,7 @@ from docket_redis.address import address_of
 from docket_redis.client import Client
 from docket_redis.connection import Argument, ServerError, translated
 from docket_redis.events import Feed, StrikeReader
+from docket_redis.handover import Handovers, Mark
 from docket_redis.hub import Hub
 from docket_redis.records import LETTERS, optional_int, record_of
 from docket_redis.settings import check_server
@@ -59,7 +59,8 @@ class RedisBackend:
         address = address_of(opening.url, opening.options)
         self._client = Client(address, wire.prefix_of(opening.name), opening.clock, opening.retention)
         self._hub = Hub(self._client)
-        self._bells = Bells(self._hub, self._clock)
+        self._handovers = Handovers(self._client, self._clock, self._give_back, self._withdraw)
+        self._bells = Bells(self._hub, self._clock, self._handovers)
         self._background: set[asyncio.Task[None]] = set()
         self._capabilities = Capabilities(
             durable=True, distributed=True, push=True, transactional=False, max_payload=opening.max_payload
@@ -97,6 +98,7 @@ class RedisBackend:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._handovers.end()
         if self._background:
             await asyncio.wait(self._background, timeout=self._client.address.timeout)
         await self._hub.close()
@@ -148,43 +150,54 @@ class RedisBackend:
         max_deliveries: int | None = None,
     ) -> Claimed:
         check_label("worker name", worker)
-        claiming = self._claim(worker, functions, min(limit, PORTION * 2), lease, max_deliveries)
-        return await Finishing(claiming, self._left)
-
-    def _left(self, claiming: "asyncio.Task[Claimed]") -> None:
-        """Nobody will see what this claim brings: it goes back."""
-        giving_back = asyncio.create_task(self._give_back(claiming))
-        self._background.add(giving_back)
-        giving_back.add_done_callback(self._background.discard)
+        if limit > 0 and self._handovers.waits_for(worker):
+            handed = self._handovers.take(worker, functions, limit, lease)
+            if handed is not None:
+                return handed
+        ask = self._handovers.named(worker)
+        claiming = self._claim(worker, functions, min(limit, PORTION * 2), lease, max_deliveries, ask)
+        return await Finishing(claiming, self._give_back)
 
     async def _claim(
-        self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros, max_deliveries: int | None
+        self,
+        worker: str,
+        functions: AbstractSet[str] | None,
+        limit: int,
+        lease: Micros,
+        max_deliveries: int | None,
+        ask: str,
     ) -> Claimed:
-        mark = self._bells.mark()
+        count, most = self._bells.count(), "" if max_deliveries is None else max_deliveries
         sent = SYSTEM_CLOCK.now()
-        reply = await self._client.run(
-            "claim",
-            worker,
-            limit,
-            lease,
-            "" if max_deliveries is None else max_deliveries,
-            int(functions is None),
-            *(functions or ()),
-        )
+        how = (worker, limit, lease, most, int(functions is None), ask)
+        reply = await self._client.run("claim", *how, *(functions or ()))
         now = int(reply[0])
         if self._store_clock is not None:
             self._store_clock.learn(sent, now, SYSTEM_CLOCK.now())
-        claims = wire.claims(reply[2], now, now + lease)
+        granted = int(reply[4]) if len(reply) > 4 else now
+        claims = wire.claims(reply[2], granted, granted + lease)
+        if ask:
+            self._handovers.fetched(worker, claims)
+        mark = Mark(count, worker, lease, asks=len(claims) < limit)
         return Claimed(claims, now, optional_int(reply[1]), mark, wire.ended(reply[3]))
 
-    async def _give_back(self, claiming: asyncio.Future[Claimed]) -> None:
-        try:
-            claimed = await claiming
-            await self.ack([Ack.release(claim) for claim in claimed.claims])
-        except DocketError:
-            return  # the lease brings them back
+    def _withdraw(self, worker: str, ask: str) -> None:
+        """Nobody waits any more for what this worker has asked for."""
+        self._give_back(self._claim(worker, frozenset(), 0, 0, None, ask))
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    def _give_back(self, claims: "asyncio.Task[Claimed] | Coroutine[Any, Any, Claimed] | Sequence[Claim]") -> None:
+        """Nobody will see these claims, or what a claim under way brings: they go back."""
+
+        async def give_back() -> None:
+            with suppress(DocketError):  # the lease brings them back
+                gone = claims if isinstance(claims, Sequence) else (await claims).claims
+                await self.ack([Ack.release(claim) for claim in gone])
+
+        task = asyncio.create_task(give_back())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> None:
         await self._bells.wait(functions, since, until)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:

@@ -11,6 +11,7 @@ _ENDS = (*_PARTS, "gates", "endings")
 FILES: dict[str, tuple[str, ...]] = {
     "acquire": (*_ENDS, "acquire"),
     "ack": (*_ENDS, "ack"),
+    "ask": ("base", "ask"),
     "cancel": (*_ENDS, "cancel"),
     "claim": ("swift_claim", *_ENDS, "claim"),
     "clear": (*_ENDS, "clear"),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Handle, Micros
 from docket_core.backend.kit import MAX_WAIT, wait_for_event
 from docket_core.errors import BackendUnavailable
+from docket_redis.handover import Handovers, Mark
 from docket_redis.hub import Hub
 
 ANY = "wa"
@@ -49,9 +50,10 @@ class _Waiter:
 class Bells:
     """Hears the bells of the functions that were ever waited for, and wakes whom they concern."""
 
-    def __init__(self, hub: Hub, clock: Clock) -> None:
+    def __init__(self, hub: Hub, clock: Clock, handovers: Handovers) -> None:
         self._hub = hub
         self._clock = clock
+        self._handovers = handovers
         self._heard: set[str] = set()
         self._count = 0
         self._rung: dict[str, int] = {}
@@ -59,29 +61,37 @@ class Bells:
         self._missed = 0
         self._waiters: set[_Waiter] = set()
 
-    def mark(self) -> int:
-        """What `wait` compares with: taken before a claim is sent."""
+    def count(self) -> int:
+        """What a wait's mark counts from: taken before a claim is sent."""
         return self._count
 
     async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> None:
-        """Sleep until one of the bells has rung since the mark, until `until`, or for two seconds."""
+        """Sleep until one of the bells has rung since the mark, something was handed over, until `until`, or for two
+        seconds."""
         channels = [ANY] if functions is None else [f"w:{function}" for function in functions]
         fresh = [channel for channel in channels if channel not in self._heard]
         if fresh:
             self._heard.update(fresh)
             self._hub.add(self, fresh)
+            self._hub.add(self._handovers, [self._handovers.channel])
             with suppress(BackendUnavailable):
                 await self._hub.confirmed(fresh, MAX_WAIT / SECOND)
             return  # what was pushed before the bells were heard is not known: claim again
-        count = since if isinstance(since, int) else -1
+        mark = since if isinstance(since, Mark) else Mark(-1, "", 0, asks=False)
+        count = mark.bells
         if self._missed > count or any(self._rung.get(channel, 0) > count for channel in channels):
             return
         waiter = _Waiter(functions, until)
         self._waiters.add(waiter)
+        cancelled = True
         try:
+            with suppress(BackendUnavailable):
+                await self._handovers.ask(mark, functions, until, waiter.event)
             await wait_for_event(waiter.event, self._clock, until)
+            cancelled = False
         finally:
             self._waiters.discard(waiter)
+            self._handovers.left(mark.worker, cancelled=cancelled)
 
     def heard(self, channel: str, data: bytes) -> None:
         self._count += 1

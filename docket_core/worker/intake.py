@@ -145,9 +145,8 @@ class Intake:
 
     def _start(self, claimed: Claimed, began: float) -> None:
         worker = self._worker
-        confirmed_until = began + worker.lease / SECOND
         for claim in claimed.claims:
-            worker.begin(claim, confirmed_until)
+            worker.begin(claim, began + (claim.lease_until - claimed.now) / SECOND)
         for ended in claimed.ended:
             if ended.state is State.FAILED:
                 logger.error("%s %r was given up: %s", ended.function, ended.key, ended.reason)

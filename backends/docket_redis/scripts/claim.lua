@@ -1,5 +1,6 @@
--- Claims. ARGV: worker limit lease max_deliveries any functions...
--- Answers now, next_at or '', 11 of each claim in one list, 5 of each ended task in another.
+-- Claims. ARGV: worker limit lease max_deliveries any ask functions...
+-- Answers now, next_at or '', 11 of each claim in one list, 5 of each ended task in another; and for a task that was
+-- handed over before, when that was.
 call('DEL', P..'-') -- a write that frees comes first: then a full store drains
 local worker, limit, lease, max, any = A[3], tonumber(A[4]), tonumber(A[5]), tonumber(A[6]), A[7] == '1'
 local out, ended, leases, granted = {}, {}, {}, 0
@@ -42,7 +43,7 @@ if any then
   local scored = call('ZRANGEBYSCORE', P..'nx', '-inf', NOW, 'WITHSCORES', 'LIMIT', 0, 256)
   for i = 1, #scored, 2 do ready[#ready + 1] = {scored[i], tonumber(scored[i + 1])} end
 else
-  for from = 8, #A, 1000 do
+  for from = 9, #A, 1000 do
     local names = {}
     for i = from, math.min(from + 999, #A) do names[#names + 1] = A[i]; asked[A[i]] = true end
     local scores = call('ZMSCORE', P..'nx', unpack(names))
@@ -194,7 +195,7 @@ local function earlier(score)
 end
 if any then earlier(head(P..'nx'))
 else
-  for from = 8, #A, 1000 do
+  for from = 9, #A, 1000 do
     for _, score in ipairs(call('ZMSCORE', P..'nx', unpack(A, from, math.min(from + 999, #A)))) do earlier(score) end
   end
 end

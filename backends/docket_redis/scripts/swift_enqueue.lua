@@ -1,6 +1,7 @@
 -- One task that is ready at once under a key of which nothing is kept, in as few steps as it takes: to make the functions
 -- of the files that follow takes as long as all of this. Whatever is out of the ordinary is left to them, before
--- anything is written. ARGV as in `enqueue`, and what is written is what `bear` and `settle` would write.
+-- anything is written. ARGV as in `enqueue`, and what is written is what `bear` and `settle` would write; and if it goes to
+-- a worker that has asked for it (`ask`), what `grant` would write too.
 local P, A, call, pcall = KEYS[1], ARGV, redis.call, redis.pcall
 local key, run, fn = A[4], A[6], A[5]
 if #A == 12 and A[7] == 'n' and A[10] ~= '1'
@@ -13,14 +14,11 @@ if #A == 12 and A[7] == 'n' and A[10] ~= '1'
   local NOW = string.format('%.0f', now)
   local counts = call('PUBSUB', 'NUMSUB', P..'es', P..'ek')
   if counts[2] == 0 and counts[4] == 0 and #call('ZRANGEBYSCORE', P..'s:'..fn, '-inf', NOW, 'LIMIT', 0, 1) == 0 then
-    local id = string.format('%.0f', math.max(tonumber(call('HGET', P..'m', 'tok') or 0) + 1, now))
+    local kept = call('HMGET', P..'m', 'tok', 'ask')
+    local id = string.format('%.0f', math.max(tonumber(kept[1] or 0) + 1, now))
     if type(pcall('XADD', P..'k', id..'-0', 'k', key)) == 'string' then
-      local entry = '='
-      if type(pcall('XADD', P..'q:'..fn, id..'-0', 'k', key)) ~= 'string' then
-        entry = string.gsub(call('XADD', P..'q:'..fn, '*', 'k', key), '%-0$', '')
-      end
-      local fields = {'s', 'q', 'r', run, 'f', fn, 'g', '1', 'w', NOW, 'n', id, 'i', entry}
-      if A[9] ~= '1' then fields[#fields + 1] = 'a'; fields[#fields + 1] = A[9] end
+      local fields = {'r', run, 'f', fn, 'g', '1', 'w', NOW, 'n', id}
+      if A[9] ~= '1' then fields[11] = 'a'; fields[12] = A[9] end
       for at, name in ipairs({'p', 'h'}) do
         local value = A[10 + at]
         local size = #value > 384 and #value or 64
@@ -29,9 +27,32 @@ if #A == 12 and A[7] == 'n' and A[10] ~= '1'
           fields[#fields + 1] = string.sub(value, piece * size + 1, (piece + 1) * size)
         end
       end
-      call('HSET', P..'t:'..key, unpack(fields))
+      local earliest = tonumber(call('ZSCORE', P..'nx', fn) or 9e17)
+      if kept[2] and earliest > now then
+        local till, ask, worker, lease, any, fns =
+          string.match(kept[2], '^(%d+)\31([^\31]*)\31([^\31]*)\31(%d+)\31(%d)(\31.*)$')
+        if till and tonumber(till) > now and (any == '1' or string.find(fns, '\31'..fn..'\31', 1, true)) then
+          local token, until_ = string.format('%.0f', id + 1), now + lease
+          local LEASED = string.format('%.0f', until_)
+          local message = {ask, worker, NOW, LEASED, token, key, fn, run, A[9], #A[11], A[11]..A[12]}
+          if call('PUBLISH', P..'a:'..string.match(ask, '^[^.]*'), table.concat(message, '\31')) > 0 then
+            call('HSET', P..'t:'..key, 's', 'r', 't', token, 'l', LEASED, 'k', worker, 'u', NOW, 'd', 1, unpack(fields))
+            call('HSET', P..'m', 'tok', token, 'v', '1', 'handed', ask..'\31'..key..'\31'..token)
+            call('HDEL', P..'m', 'ask')
+            call('ZADD', P..'l:'..fn, LEASED, key)
+            if until_ < earliest then call('ZADD', P..'nx', LEASED, fn) end
+            return {NOW, 'A', run, '1', NOW, 'Q'}
+          end
+          call('HDEL', P..'m', 'ask') -- whoever asked has gone
+        end
+      end
+      local entry = '='
+      if type(pcall('XADD', P..'q:'..fn, id..'-0', 'k', key)) ~= 'string' then
+        entry = string.gsub(call('XADD', P..'q:'..fn, '*', 'k', key), '%-0$', '')
+      end
+      call('HSET', P..'t:'..key, 's', 'q', 'i', entry, unpack(fields))
       call('HSET', P..'m', 'tok', id, 'v', '1')
-      if tonumber(call('ZSCORE', P..'nx', fn) or now + 1) > now then
+      if earliest > now then
         call('ZADD', P..'nx', NOW, fn)
         call('PUBLISH', P..'w:'..fn, NOW..'\31'..fn)
         call('PUBLISH', P..'wa', NOW..'\31'..fn)

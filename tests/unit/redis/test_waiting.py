@@ -46,12 +46,13 @@ def published(server: RedisServer) -> int:
 
 
 async def test_an_idle_worker_sends_next_to_nothing(oldest: RedisServer) -> None:
+    """A claim and an ask for each wait, each of which the server is sent once more where it has not seen the script."""
     async with opened(oldest) as backend:
         await heard(backend)
         before, begun = calls(oldest), time.monotonic()
         claimed = await backend.claim("worker", WORK, 10, LEASE)
         await backend.wait(WORK, claimed.mark, claimed.next_at)
-        assert (calls(oldest) - before) / (time.monotonic() - begun) <= 1
+        assert (calls(oldest) - before) / (time.monotonic() - begun) <= 2
 
 
 async def test_all_who_wait_are_woken(server: RedisServer) -> None:

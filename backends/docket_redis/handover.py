@@ -1,0 +1,198 @@
+"""What adds hand over: a worker that has nothing to do asks for the next task, and need not come for it.
+
+The server keeps the latest ask only. It is served by an add, ended by the next claim of whoever asked, or withdrawn.
+That claim names it: what was handed over and got lost on the way comes with its answer. Every message is taken for what
+it says, whatever has become of the ask meanwhile.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from secrets import token_hex
+from typing import NamedTuple
+
+from docket_core.backend.clock import SECOND, Clock, Micros
+from docket_core.backend.kit import MAX_WAIT
+from docket_core.backend.model import Claim, Claimed
+from docket_redis.client import Client
+
+_IN_FORCE: Micros = MAX_WAIT + SECOND // 2
+"""How long an ask is in force: a little longer than a wait."""
+_WORTHWHILE: Micros = SECOND // 4
+"""Who waits for less does not ask."""
+_MOST_FUNCTIONS = 100
+"""Nor does who knows very many functions: the server looks through them at each add."""
+_PATIENCE = 0.05
+"""Seconds after which an ask that no claim has ended is withdrawn, and what nobody has come for is given back."""
+
+
+class Mark(NamedTuple):
+    """What a claim gives to the wait that follows it."""
+
+    bells: int
+    """How many had rung before the claim was sent."""
+    worker: str
+    lease: Micros
+    asks: bool
+    """Whether it had room for more."""
+
+
+class _Ask(NamedTuple):
+    name: str
+    mark: Mark
+    until: Micros | None
+    served: asyncio.Event
+
+
+class Handovers:
+    """The asks of one backend's workers, and what has been handed over to them and was not claimed yet.
+
+    Args:
+        client: the docket's calls.
+        clock: the store's time.
+        give_back: told of claims that nobody has come for.
+        withdraw: told of a worker and its ask that no claim has ended.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        give_back: Callable[[Sequence[Claim]], None],
+        withdraw: Callable[[str, str], None],
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._give_back = give_back
+        self._withdraw = withdraw
+        self._id = token_hex(8)
+        self.channel = f"a:{self._id}"
+        self._count = 0
+        self._asks: dict[str, _Ask] = {}
+        """Of each worker the latest, as long as it may be in force."""
+        self._handed: dict[str, list[tuple[Claim, _Ask | None]]] = {}
+        self._fetched = deque[int](maxlen=100)
+        """Tokens of what came with a claim, because its message had not come."""
+
+    async def ask(
+        self, mark: Mark, functions: AbstractSet[str] | None, until: Micros | None, served: asyncio.Event
+    ) -> None:
+        """Ask for the next task, where that is worth it; `served` is set once it is here, or if something is ready.
+
+        Raises:
+            BackendUnavailable: the server cannot be reached.
+        """
+        if not mark.asks or (functions is not None and not 0 < len(functions) <= _MOST_FUNCTIONS):
+            return
+        if until is not None and until - self._clock.now() < _WORTHWHILE:
+            return
+        self._count += 1
+        ask = self._asks[mark.worker] = _Ask(f"{self._id}.{self._count}", mark, until, served)
+        what = (ask.name, mark.worker, mark.lease, _IN_FORCE, int(functions is None), *(functions or ()))
+        if not await self._client.run("ask", *what):
+            self._forget(mark.worker, ask.name)
+            served.set()
+
+    def left(self, worker: str, *, cancelled: bool) -> None:
+        """A wait has ended: an ask that no claim ends is to be withdrawn."""
+        ask = self._asks.get(worker)
+        if ask is not None:
+            asyncio.get_running_loop().call_later(0 if cancelled else _PATIENCE, self._end_ask, worker, ask.name)
+
+    def named(self, worker: str) -> str:
+        """The ask that this worker's claim ends; empty if there is none."""
+        ask = self._asks.pop(worker, None)
+        return "" if ask is None else ask.name
+
+    def take(self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros) -> Claimed | None:
+        """What has been handed over to this worker, as the answer to its claim; None if it must be sent.
+
+        What does not suit the claim is given back, and so is what has lain here so long that a good part of its lease
+        is over.
+        """
+        handed, now = self._handed.pop(worker), self._clock.now()
+        taken = [
+            claim
+            for claim, _ in handed
+            if (functions is None or claim.function in functions)
+            and claim.lease_until - claim.claimed_at == lease
+            and claim.lease_until - now > lease * 2 // 3
+        ][:limit]
+        if len(taken) < len(handed):
+            self._give_back([claim for claim, _ in handed if claim not in taken])
+        if not taken:
+            return None
+        ask = next((ask for _, ask in handed if ask is not None), None)
+        if ask is None:  # what else there is was not asked lately: the wait is to end at once
+            return Claimed(taken, now, now, Mark(-1, worker, lease, asks=True))
+        next_at = min(claim.lease_until for claim in taken)
+        return Claimed(taken, now, next_at if ask.until is None else min(next_at, ask.until), ask.mark)
+
+    def waits_for(self, worker: str) -> bool:
+        """Whether something has been handed over to this worker."""
+        return worker in self._handed
+
+    def fetched(self, worker: str, claims: Sequence[Claim]) -> None:
+        """These have come with a claim: their messages say nothing new."""
+        tokens = {claim.token for claim in claims}
+        self._fetched.extend(tokens)
+        left = [one for one in self._handed.pop(worker, ()) if one[0].token not in tokens]
+        if left:
+            self._handed[worker] = left
+
+    def heard(self, channel: str, data: bytes) -> None:
+        """An add has handed something over."""
+        del channel
+        name, worker, at, until, token, key, function, run, attempt, size, content = data.split(b"\x1f", 10)
+        if int(token) in self._fetched:
+            return
+        cut, moment, whose = int(size), int(at), worker.decode()
+        claim = Claim(
+            key.decode(),
+            1,
+            int(token),
+            function.decode(),
+            content[:cut],
+            content[cut:],
+            run.decode(),
+            moment,
+            1,
+            int(attempt),
+            moment,
+            int(until),
+        )
+        ask = self._asks.get(whose)
+        self._handed.setdefault(whose, []).append((claim, ask))
+        if ask is not None:
+            ask.served.set()
+        self._forget(whose, name.decode())
+        asyncio.get_running_loop().call_later(_PATIENCE, self._return, whose, claim.token)
+
+    def restored(self) -> None:
+        """The connection was lost: what was missed comes with the next claim."""
+
+    def end(self) -> None:
+        """Withdraw and give back whatever there is."""
+        for worker, ask in list(self._asks.items()):
+            self._end_ask(worker, ask.name)
+        for worker, handed in list(self._handed.items()):
+            self._return(worker, handed[0][0].token)
+
+    def _forget(self, worker: str, name: str) -> bool:
+        """Whether that ask was the latest of its worker; it is so no more."""
+        ask = self._asks.get(worker)
+        if ask is None or ask.name != name:
+            return False
+        del self._asks[worker]
+        return True
+
+    def _end_ask(self, worker: str, name: str) -> None:
+        """Withdraw this ask, unless a claim has ended it."""
+        if self._forget(worker, name):
+            self._withdraw(worker, name)
+
+    def _return(self, worker: str, token: int) -> None:
+        """Give back what lies here, unless a claim has come for this one."""
+        if any(claim.token == token for claim, _ in self._handed.get(worker, ())):
+            self._give_back([claim for claim, _ in self._handed.pop(worker)])
