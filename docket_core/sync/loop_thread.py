@@ -143,16 +143,16 @@ class _Living(Generic[T]):
 
     def call(self, function: Callable[[T], Awaitable[R]]) -> R:
         call = _Call(lambda: function(self.thing), self._loop)
-        with self._lock:
-            if self.ended:
-                raise RuntimeError(f"{self._name} is closed")
-            self._calls.add(call)
-            self._loop.call_soon_threadsafe(call.begin)  # in the caller's context: spans go along
         try:
+            with self._lock:
+                if self.ended:
+                    raise RuntimeError(f"{self._name} is closed")
+                self._calls.add(call)
+                self._loop.call_soon_threadsafe(call.begin)  # in the caller's context: spans go along
             return call.answer.result()
         except CancelledError:
             raise RuntimeError(f"{self._name} was closed while a call was waiting") from None
-        except BaseException:
+        except BaseException:  # an interrupt comes anywhere, before the wait too
             call.cancel()
             raise
         finally:
