@@ -144,11 +144,7 @@ class _Living(Generic[T]):
     def call(self, function: Callable[[T], Awaitable[R]]) -> R:
         call = _Call(lambda: function(self.thing), self._loop)
         try:
-            with self._lock:
-                if self.ended:
-                    raise RuntimeError(f"{self._name} is closed")
-                self._calls.add(call)
-                self._loop.call_soon_threadsafe(call.begin)  # in the caller's context: spans go along
+            self._begin(call)
             return call.answer.result()
         except CancelledError:
             raise RuntimeError(f"{self._name} was closed while a call was waiting") from None
@@ -158,6 +154,13 @@ class _Living(Generic[T]):
         finally:
             with self._lock:
                 self._calls.discard(call)
+
+    def _begin(self, call: "_Call[Any]") -> None:
+        with self._lock:
+            if self.ended:
+                raise RuntimeError(f"{self._name} is closed")
+            self._calls.add(call)
+            self._loop.call_soon_threadsafe(call.begin)  # in the caller's context: spans go along
 
     def is_idle(self) -> bool:
         """Whether it is open and nobody waits for it."""
