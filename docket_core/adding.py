@@ -192,23 +192,21 @@ class Adder(ABC):
     def _task(self, execution: Execution, outgoing: Mapping[str, str]) -> Task:
         """The record to send; refuses, before anything is written, what cannot be sent."""
         docket = self.docket
-        name = execution.function_name
-        key = execution.key
-        if key is not execution.run:  # else it was made here
+        key, name, args, kwargs, run, trace, due, attempt = execution.sent()
+        if key is not run:  # else it was made here
             check_label("key", key)
-        payload = encode_call(docket.codec, CodecContext(docket.name, key, name), execution.args, execution.kwargs)
+        payload = encode_call(docket.codec, CodecContext(docket.name, key, name), args, kwargs)
         limit = docket.backend.capabilities.max_payload
         if len(payload) > limit:
             check_size(f"payload of {name}", payload, limit)
-        trace = execution.trace_context
-        headers = encode_headers(trace if trace is not None else outgoing)
-        due = execution.due
+        context = outgoing if trace is None else trace
+        headers = encode_headers(context) if context else b""
         if due is None:
-            return Task(key, name, payload, execution.run, headers, None, None, execution.attempt)
+            return Task(key, name, payload, run, headers, None, None, attempt)
         check_due(due, docket.clock)
         if isinstance(due, timedelta):
-            return Task(key, name, payload, execution.run, headers, None, to_micros(due), execution.attempt)
-        return Task(key, name, payload, execution.run, headers, due, None, execution.attempt)
+            return Task(key, name, payload, run, headers, None, to_micros(due), attempt)
+        return Task(key, name, payload, run, headers, due, None, attempt)
 
     def _count(self, function_name: str, number: int, on_conflict: OnConflict) -> None:
         labels = self.docket.labels_of(function_name)
@@ -272,7 +270,9 @@ def send_tasks(enqueuer: Enqueuer, items: Sequence[tuple[Task, OnConflict]]) -> 
     """Send tasks in their order: neighbours that are treated alike share a call."""
     task, on_conflict = items[0]
     if len(items) == 1:
-        return send_alike(enqueuer, [task], on_conflict)
+        if task.when is None and task.delay is None:
+            return enqueuer.enqueue([task], on_conflict)
+        return enqueuer.schedule([task], on_conflict)
     if all(item[1] is on_conflict for item in items):
         return send_alike(enqueuer, [task for task, _ in items], on_conflict)
     return _send_groups(enqueuer, items)

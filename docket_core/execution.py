@@ -23,6 +23,10 @@ ExecutionState = State
 """scheduled, queued, running, completed, failed, cancelled."""
 
 
+Trace = Mapping[str, str] | None
+Due = Micros | timedelta | None
+
+
 class Disposition(enum.StrEnum):
     """What has come of scheduling an execution."""
 
@@ -229,6 +233,11 @@ class Execution:
         if self._progress is None:
             self._progress = ExecutionProgress(self)
         return self._progress
+
+    def sent(self) -> "tuple[str, str, tuple[Any, ...], dict[str, Any], str, Trace, Due, int]":
+        """What goes into a record: key, function's name, arguments, run, trace context, `due`, attempt."""
+        name = self._name if self._name is not None else self.task.name
+        return self._key, name, self._args, self._kwargs, self.run, self._trace_context, self._when, self.attempt
 
     def __repr__(self) -> str:
         return f"<Execution {self.function_name} {self._key!r} {self.state.value}>"

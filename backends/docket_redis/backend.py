@@ -105,6 +105,12 @@ class RedisBackend:
         await self._client.close()
 
     async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        if len(tasks) == 1 and on_conflict is OnConflict.KEEP and not refusal_of_task(tasks[0], self._max_payload):
+            sent = wire.enqueue_arguments(tasks[0], at_once=True)  # the common case, by a short way
+            try:
+                return wire.enqueued(tasks, await self._client.run("enqueue", "keep", *sent))
+            except Overloaded as full:
+                return [_refused(tasks[0], full)]
         return await self._add(tasks, on_conflict, at_once=True)
 
     async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
@@ -112,12 +118,6 @@ class RedisBackend:
 
     async def _add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> list[Enqueued]:
         script = "enqueue" if on_conflict is OnConflict.KEEP else "replace"
-        if len(tasks) == 1 and refusal_of_task(tasks[0], self._max_payload) is None:  # the common case, by a short way
-            sent = wire.enqueue_arguments(tasks[0], at_once=at_once)
-            try:
-                return wire.enqueued(tasks, await self._client.run(script, on_conflict.value, *sent))
-            except Overloaded as full:
-                return [_refused(tasks[0], full)]
         refusals = [refusal_of_task(task, self._max_payload) for task in tasks]
         taken = [task for task, refusal in zip(tasks, refusals, strict=True) if refusal is None]
         items = [wire.enqueue_arguments(task, at_once=at_once) for task in taken]
@@ -149,11 +149,11 @@ class RedisBackend:
         lease: Micros,
         max_deliveries: int | None = None,
     ) -> Claimed:
-        check_label("worker name", worker)
         if limit > 0 and self._handovers.waits_for(worker):
             handed = self._handovers.take(worker, functions, limit, lease)
             if handed is not None:
                 return handed
+        check_label("worker name", worker)
         ask = self._handovers.named(worker)
         claiming = self._claim(worker, functions, min(limit, PORTION * 2), lease, max_deliveries, ask)
         return await Finishing(claiming, self._give_back)
@@ -288,6 +288,7 @@ class RedisBackend:
         await self._client.run("presence", "beat", worker, ttl, *functions)
 
     async def retire(self, worker: str) -> None:
+        self._handovers.leave(worker)
         await self._client.run("presence", "retire", worker)
 
     async def workers(self, function: str | None = None) -> Sequence[WorkerRecord]:

@@ -50,9 +50,14 @@ class Client:
             BackendUnavailable: the server cannot be reached, or not now. What was sent may have been done.
             Overloaded: the server takes no more; nothing was written.
         """
-        (reply,) = await self.run_each(name, [arguments])
+        called, connection = script(name), self._connection
+        if connection is None or not connection.usable:
+            connection = await self._connected()
+        reply = await connection.send_one(self._packed(called, arguments))
         if isinstance(reply, ServerError):
-            raise translated(reply) from reply
+            reply = await self._again(connection, called, arguments, reply)
+            if isinstance(reply, ServerError):
+                raise translated(reply) from reply
         return reply
 
     async def run_all(self, name: str, portions: Sequence[Sequence[Argument]]) -> list[Reply]:
@@ -111,11 +116,11 @@ class Client:
     ) -> Reply:
         """The reply on a second try, where a second try makes sense: the server had forgotten the script."""
         if error.code == "NOSCRIPT":
-            return await connection.send(self._packed(called, arguments, text=True))[0]
+            return await connection.send_one(self._packed(called, arguments, text=True))
         if error.code == "MOVED":  # nothing was done: the slot is on another node
             connection.close()
             connection = await self._connected()
-            return await connection.send(self._packed(called, arguments, text=True))[0]
+            return await connection.send_one(self._packed(called, arguments, text=True))
         if _AWAY.search(str(error)) is not None:
             connection.close()  # the next call looks for the server anew
         return error

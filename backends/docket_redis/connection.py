@@ -82,12 +82,31 @@ class Connection(asyncio.BufferedProtocol):
             raise BackendUnavailable("the connection to the Redis server is closed")
         futures = [self._loop.create_future() for _ in range(replies)]
         if replies and not self._pending:
-            self._heard = self._loop.time()
-            if self._watch is None:
-                self._watch = self._loop.call_later(self._timeout, self._look)
+            self._begin_to_wait()
         self._pending.extend(futures)
         self._transport.write(data)
         return futures
+
+    def send_one(self, data: bytes) -> asyncio.Future[Reply]:
+        """Write one command, packed, and answer a future for its reply.
+
+        Raises:
+            BackendUnavailable: the connection is closed.
+        """
+        if self._transport is None or self._transport.is_closing():
+            raise BackendUnavailable("the connection to the Redis server is closed")
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        if not self._pending:
+            self._begin_to_wait()
+        self._pending.append(future)
+        self._transport.write(data)
+        return future
+
+    def _begin_to_wait(self) -> None:
+        """The server owes an answer from now on."""
+        self._heard = self._loop.time()
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout, self._look)
 
     async def call(self, *command: Argument) -> Reply:
         """One command and its reply.
@@ -96,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
             ServerError: the reply is an error.
             BackendUnavailable: the connection was lost, or there was no answer in time.
         """
-        reply = await self.send(pack(*command))[0]
+        reply = await self.send_one(pack(*command))
         if isinstance(reply, ServerError):
             raise reply
         return reply

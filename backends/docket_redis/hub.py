@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import Protocol
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff
@@ -15,7 +15,8 @@ from docket_redis.connection import Connection, Reply, ServerError, pack
 logger = logging.getLogger(__name__)
 
 _PING_EVERY = 15.0
-"""Seconds; a connection on which nothing is heard for longer, pings included, is given up."""
+"""Seconds; a connection on which a ping has not been answered by the next one is given up."""
+_TOLD = {b"message", b"subscribe"}
 
 
 class Listener(Protocol):
@@ -41,7 +42,8 @@ class Hub:
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
         self._node: Node | None = None
-        self._last_heard = 0.0
+        self._is_silent = False
+        """Whether nothing has been heard since the last ping."""
         self._is_served = False
         """Whether the server has answered on this connection, and not only to refuse it."""
         client.moved = self._moved
@@ -134,8 +136,7 @@ class Hub:
         self._connection = connection
         channels = list(self._wanted)
         self._send("SUBSCRIBE", channels)
-        loop = asyncio.get_running_loop()
-        self._last_heard = loop.time()
+        self._is_silent = False
         if again:
             told = asyncio.create_task(self._tell_restored(channels))
             connection.lost.add_done_callback(lambda _: told.cancel())
@@ -143,8 +144,9 @@ class Hub:
             await asyncio.wait([connection.lost], timeout=_PING_EVERY)
             if connection.lost.done():
                 return
-            if loop.time() - self._last_heard > _PING_EVERY + self._client.address.timeout:
+            if self._is_silent:
                 return
+            self._is_silent = True
             connection.send(pack("PING"), 0)
 
     async def _tell_restored(self, channels: list[str]) -> None:
@@ -153,16 +155,17 @@ class Hub:
             listener.restored()
 
     def _push(self, reply: Reply) -> None:
-        self._last_heard = asyncio.get_running_loop().time()
+        self._is_silent = False
         if isinstance(reply, ServerError):
             logger.warning("the Redis server does not let this docket listen: %s", reply)
         if not isinstance(reply, list):
             return
         self._is_served = True
-        told = cast("list[bytes]", reply)
-        if told[0] not in {b"message", b"subscribe"}:
+        told: list[bytes] = reply
+        kind = told[0]
+        if kind not in _TOLD:
             return
-        kind, channel = told[0], told[1].decode(errors="replace")[len(self._client.prefix) :]
+        channel = told[1].decode(errors="replace")[len(self._client.prefix) :]
         if kind == b"message":
             for listener in tuple(self._wanted.get(channel, ())):
                 try:

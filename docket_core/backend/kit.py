@@ -164,8 +164,9 @@ async def wait_for_event(
     if event.is_set():
         return
     now = clock.now()
-    handles = [in_background(clock, min(now, now if looked is None else looked) + jittered(MAX_WAIT), event.set)]
-    if until is not None:
+    last = min(now, now if looked is None else looked) + jittered(MAX_WAIT)
+    handles = [in_background(clock, last, event.set)]
+    if until is not None and (until < last or hasattr(clock, "watcher")):  # one that moves by itself moves for it
         handles.append(clock.call_at(until, event.set))
     try:
         await event.wait()

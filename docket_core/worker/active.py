@@ -100,8 +100,6 @@ class ActiveRuns:
         """Run a claim: now, or as soon as a slot is free."""
         run = Run(self._docket, claim, confirmed_until)
         if self.busy < self._slots:
-            if not self._taken:
-                asyncio.get_running_loop().call_soon(self.begin_taken)
             self._seat(run)
             return
         self._ahead[claim.token] = run

@@ -112,6 +112,7 @@ class Intake:
             self.claimed.set()
             self._start(claimed, began)
             if len(claimed.claims) >= room:
+                self._worker.begin_soon()
                 continue  # the next claim is on its way to the store before these begin
             await self._worker.begun()
             if self._until_finished and claimed.next_at is None and not claimed.claims:

@@ -302,6 +302,11 @@ class Worker:
         if self._active is not None:
             self._active.take(claim, confirmed_until)
 
+    def begin_soon(self) -> None:
+        """Let what was claimed begin a turn of the event loop later."""
+        if self._active is not None:
+            asyncio.get_running_loop().call_soon(self._active.begin_taken)
+
     async def begun(self) -> None:
         """Let what was claimed begin, before anything else is done."""
         if self._active is not None:
