@@ -196,9 +196,8 @@ class Adder(ABC):
         if key is not run:  # else it was made here
             check_label("key", key)
         payload = encode_call(docket.codec, CodecContext(docket.name, key, name), args, kwargs)
-        limit = docket.backend.capabilities.max_payload
-        if len(payload) > limit:
-            check_size(f"payload of {name}", payload, limit)
+        if len(payload) > docket.max_payload:
+            check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
         context = outgoing if trace is None else trace
         headers = encode_headers(context) if context else b""
         if due is None:

@@ -95,6 +95,8 @@ class Docket(Adder):
             self.register(task)
         self._clock = clock
         self._backend: Backend | None = None
+        self.max_payload = 0
+        """The most bytes of a payload that the open store takes."""
         self._stack: AsyncExitStack | None = None
         self._strike_list = StrikeList(name=name, codec=self.codec)
         self.results = ResultStorage(result_storage, name, execution_ttl) if result_storage and execution_ttl else None
@@ -110,7 +112,7 @@ class Docket(Adder):
         async with AsyncExitStack() as stack:
             backend = self.open_backend()
             await stack.enter_async_context(backend)
-            self._backend = backend
+            self._backend, self.max_payload = backend, backend.capabilities.max_payload
             strikes = StrikeList(name=self.name, backend=backend, codec=self.codec)
             self._strike_list = await stack.enter_async_context(strikes)
             self.outcomes = Outcomes(self)
@@ -128,7 +130,7 @@ class Docket(Adder):
             try:
                 await stack.__aexit__(kind, error, trace)
             finally:
-                self._backend = None
+                self._backend, self.max_payload = None, 0
 
     def __repr__(self) -> str:
         return f"<Docket {self.name!r} at {self.url}>"

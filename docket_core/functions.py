@@ -195,6 +195,9 @@ class FunctionTable:
         """The function of this name, or this function, which is registered if it is not yet."""
         if isinstance(function, str):
             return self.described(function)
+        task = self._described.get(getattr(function, "__name__", ""))
+        if task is not None and task.function is function and self.tasks.get(task.name) is function:
+            return task
         name = _name_of(function)
         if self.tasks.get(name) is function:
             return self.described(name)

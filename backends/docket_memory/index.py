@@ -101,14 +101,22 @@ class Indexes:
 
     def earliest(self, functions: AbstractSet[str] | None) -> Micros | None:
         """The smallest score among these functions."""
-        scores = [first[0] for _, index in self.among(functions) if (first := index.first()) is not None]
-        return min(scores, default=None)
+        earliest: Micros | None = None
+        if self._by_function:
+            for _, index in self.among(functions):
+                first = index.first()
+                if first is not None and (earliest is None or first[0] < earliest):
+                    earliest = first[0]
+        return earliest
 
     def due(self, functions: AbstractSet[str] | None, now: Micros) -> Iterator[str]:
         """Members with a score of at most `now`, oldest first over all these functions.
 
         Whoever takes a member from the iterator removes it from its index, or stops.
         """
+        return self._due(functions, now) if self._by_function else iter(())
+
+    def _due(self, functions: AbstractSet[str] | None, now: Micros) -> Iterator[str]:
         heads: list[tuple[Micros, int, str, str, Index]] = []
         for name, index in self.among(functions):
             first = index.first()

@@ -64,6 +64,8 @@ class Store(Audience):
 
     def add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> list[Enqueued]:
         now = self.clock.now()
+        if at_once and len(tasks) == 1:
+            return [self._add_one(tasks[0], now, on_conflict, now)]
         return [self._add_one(task, now if at_once else due(task, now), on_conflict, now) for task in tasks]
 
     def _add_one(self, task: Task, when: Micros, on_conflict: OnConflict, now: Micros) -> Enqueued:
@@ -83,7 +85,8 @@ class Store(Audience):
             return Enqueued(EnqueueStatus.REFUSED, task.run, error=error)
         if entry is None:
             entry = self.entries[task.key] = Entry()
-        self._displace(entry, now)
+        elif entry.live is not None:
+            self._displace(entry, now)
         part = self._bear(entry, task, when, now)
         return Enqueued(EnqueueStatus.ACCEPTED, part.run, part.generation, part.when, part.state(now))
 
@@ -179,14 +182,13 @@ class Store(Audience):
         return part.claim()
 
     def _next_at(self, functions: AbstractSet[str] | None) -> Micros | None:
+        next_at = self.ready.earliest(functions)
         ending = self.endings.first()
-        moments = (
-            self.ready.earliest(functions),
-            self.leases.earliest(functions),
-            self.gates.next_wake(functions),
-            ending[0] if ending is not None else None,
-        )
-        return min((moment for moment in moments if moment is not None), default=None)
+        others = (self.leases.earliest(functions), self.gates.next_wake(functions), ending and ending[0])
+        for moment in others:
+            if moment is not None and (next_at is None or moment < next_at):
+                next_at = moment
+        return next_at
 
     def end_lapsed(self, limit: int, now: Micros) -> list[Ended]:
         """End holds, and running tasks with a requested cancel, whose lease has run out."""

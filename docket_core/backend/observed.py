@@ -32,6 +32,7 @@ from docket_core.backend.protocol import Backend, Enqueuer, Subscription
 from docket_core.backend.records import FunctionCounts, Page, Record, StrikeEvent, Topic, WorkerRecord
 from docket_core.backend.states import State
 from docket_core.backend.watch import TELEMETRY, Telemetry, Watcher
+from docket_core.errors import BackendError
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -66,6 +67,12 @@ class _ObservedEnqueuer:
         self._watch = watch
 
     async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
+        if self._watch.only_counts:  # on the way of each task: without a context for it
+            try:
+                return await self._enqueuer.enqueue(tasks, on_conflict)
+            except BackendError as error:
+                self._watch.disrupted("enqueue", error)
+                raise
         with self._watch("enqueue", len(tasks)):
             return await self._enqueuer.enqueue(tasks, on_conflict)
 
@@ -131,14 +138,26 @@ class ObservedBackend(_ObservedEnqueuer):
         lease: Micros,
         max_deliveries: int | None = None,
     ) -> Claimed:
+        if self._watch.only_counts:
+            try:
+                return await self.inner.claim(worker, functions, limit, lease, max_deliveries)
+            except BackendError as error:
+                self._watch.disrupted("claim", error)
+                raise
         with self._watch("claim") as watched:
             claimed = await self.inner.claim(worker, functions, limit, lease, max_deliveries)
             watched.answered(len(claimed.claims))
             return claimed
 
     async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+        if self._watch.only_counts:
+            try:
+                return await self.inner.wait(functions, since, until)
+            except BackendError as error:
+                self._watch.disrupted("wait", error)
+                raise
         with self._watch.quietly("wait"):
-            await self.inner.wait(functions, since, until)
+            return await self.inner.wait(functions, since, until)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
         with self._watch("renew", len(claims)):

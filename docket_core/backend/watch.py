@@ -113,6 +113,12 @@ class Watcher:
         self._telemetry = telemetry
         self._instrumented = instrumented
         self._watches: dict[str, Watch] = {}
+        self.only_counts = not instrumented and type(self) is Watcher
+        """Whether all there is to an operation is to tell of its disruptions."""
+
+    def disrupted(self, operation: str, error: BaseException) -> None:
+        """Count the error that an operation has raised, if it is of the store."""
+        self.quietly(operation).__exit__(type(error), error, None)
 
     def __call__(self, operation: str, size: int | None = None) -> Watch:
         if self._instrumented:

@@ -33,8 +33,10 @@ class Intake:
         self._worker = worker
         self._until_finished = until_finished
         self._backend = worker.backend
+        self.stopping = False
+        """Whether it was told to claim no more."""
         self.stopped = asyncio.Event()
-        """Set once it was told to claim no more."""
+        """Set at that moment."""
         self._nudged = asyncio.Event()
         self._full = False
         self._waiting = Interruptible()
@@ -57,13 +59,9 @@ class Intake:
         """How many of the worker's cancellations are this one's own, and are taken back in its next turn."""
         return self._waiting.is_ending + self._claiming.is_ending
 
-    @property
-    def stopping(self) -> bool:
-        """Whether it was told to claim no more."""
-        return self.stopped.is_set()
-
     def stop(self) -> None:
         """Claim no more. A claim under way is waited for, but not for ever: the store may be away."""
+        self.stopping = True
         self.stopped.set()
         if self._claiming.begun:
             asyncio.get_running_loop().call_later(LATE, self._claiming.interrupt)

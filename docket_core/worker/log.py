@@ -13,7 +13,7 @@ logger = get_logger("docket_core.worker")
 
 def log_start(execution: Execution, claim: Claim) -> None:
     """A task starts: how late, and what."""
-    if logger.isEnabledFor(logging.INFO):
+    if logger.logger.isEnabledFor(logging.INFO):
         late = max(0, claim.claimed_at - claim.when) / SECOND
         again = " (redelivered)" if claim.delivery > 1 else ""
         logger.info("↪ [%s] %s{%s}%s", _seconds(late), execution.call_repr(), execution.key, again)

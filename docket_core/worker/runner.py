@@ -79,7 +79,7 @@ class Runner:
             logger.error("%s %r cannot be run: %s", claim.function, claim.key, error)  # noqa: TRY400
             reason = "refused" if isinstance(error, PayloadRefused) else "undecodable"
             return Ack.fail(claim, exception_text(error), reason=reason)
-        headers = decode_headers(claim.headers)
+        headers = decode_headers(claim.headers) if claim.headers else {}
         execution = Execution(
             docket,
             task.function,

@@ -268,7 +268,7 @@ class Worker:
     def room(self) -> int:
         """How many more tasks this worker can take now."""
         acker = self._acker
-        if acker is None or acker.unacked >= max(UNACKED, self.concurrency):
+        if acker is None or (acker.unacked >= UNACKED and acker.unacked >= self.concurrency):
             return 0
         if self._active is None:
             return self.concurrency
