@@ -40,7 +40,7 @@ from docket_redis.address import address_of
 from docket_redis.client import Client
 from docket_redis.connection import Argument, ServerError, translated
 from docket_redis.events import Feed, StrikeReader
-from docket_redis.handover import Handovers, Mark
+from docket_redis.handover import Ask, Handovers, Mark
 from docket_redis.hub import Hub
 from docket_redis.records import LETTERS, optional_int, record_of
 from docket_redis.settings import check_server
@@ -98,7 +98,7 @@ class RedisBackend:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handovers.end()
+        self._handovers.close()
         if self._background:
             await asyncio.wait(self._background, timeout=self._client.address.timeout)
         await self._hub.close()
@@ -149,12 +149,8 @@ class RedisBackend:
         lease: Micros,
         max_deliveries: int | None = None,
     ) -> Claimed:
-        if limit > 0 and self._handovers.waits_for(worker):
-            handed = self._handovers.take(worker, functions, limit, lease)
-            if handed is not None:
-                return handed
         check_label("worker name", worker)
-        ask = self._handovers.named(worker)
+        ask = self._handovers.ending(worker)
         claiming = self._claim(worker, functions, min(limit, PORTION * 2), lease, max_deliveries, ask)
         return await Finishing(claiming, self._give_back)
 
@@ -165,25 +161,27 @@ class RedisBackend:
         limit: int,
         lease: Micros,
         max_deliveries: int | None,
-        ask: str,
+        ask: Ask | None,
     ) -> Claimed:
         count, most = self._bells.count(), "" if max_deliveries is None else max_deliveries
-        sent = SYSTEM_CLOCK.now()
-        how = (worker, limit, lease, most, int(functions is None), ask)
-        reply = await self._client.run("claim", *how, *(functions or ()))
-        now = int(reply[0])
-        if self._store_clock is not None:
-            self._store_clock.learn(sent, now, SYSTEM_CLOCK.now())
-        granted = int(reply[4]) if len(reply) > 4 else now
-        claims = wire.claims(reply[2], granted, granted + lease)
-        if ask:
-            self._handovers.fetched(worker, claims)
+        sent, claims = SYSTEM_CLOCK.now(), list[Claim]()
+        how = (worker, limit, lease, most, int(functions is None), "" if ask is None else ask.name)
+        try:
+            reply = await self._client.run("claim", *how, *(functions or ()))
+            now = int(reply[0])
+            if self._store_clock is not None:
+                self._store_clock.learn(sent, now, SYSTEM_CLOCK.now())
+            granted = int(reply[4]) if len(reply) > 4 else now
+            claims = wire.claims(reply[2], granted, granted + lease)
+        finally:
+            if ask is not None:
+                self._handovers.ended(ask, claims)
         mark = Mark(count, worker, lease, asks=len(claims) < limit)
         return Claimed(claims, now, optional_int(reply[1]), mark, wire.ended(reply[3]))
 
-    def _withdraw(self, worker: str, ask: str) -> None:
-        """Nobody waits any more for what this worker has asked for."""
-        self._give_back(self._claim(worker, frozenset(), 0, 0, None, ask))
+    def _withdraw(self, ask: Ask) -> None:
+        """Nobody waits any more for what was asked for."""
+        self._give_back(self._claim(ask.worker, frozenset(), 0, 0, None, ask))
 
     def _give_back(self, claims: "asyncio.Task[Claimed] | Coroutine[Any, Any, Claimed] | Sequence[Claim]") -> None:
         """Nobody will see these claims, or what a claim under way brings: they go back."""
@@ -197,8 +195,13 @@ class RedisBackend:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> None:
-        await self._bells.wait(functions, since, until)
+    async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> Claimed | None:
+        mark = since if isinstance(since, Mark) else Mark(-1, "", 0, asks=False)
+        claims = await self._bells.wait(functions, mark, until)
+        if not claims:
+            return None
+        next_at = claims[0].lease_until
+        return Claimed(claims, self._clock.now(), next_at if until is None else min(next_at, until), mark)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
         letters = await self._each("renew", [[claim.key, claim.token] for claim in claims], lease)
@@ -288,7 +291,6 @@ class RedisBackend:
         await self._client.run("presence", "beat", worker, ttl, *functions)
 
     async def retire(self, worker: str) -> None:
-        self._handovers.leave(worker)
         await self._client.run("presence", "retire", worker)
 
     async def workers(self, function: str | None = None) -> Sequence[WorkerRecord]:

@@ -1,12 +1,13 @@
 """Waiting for work: bells that the scripts ring where something can be claimed earlier than was known."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Handle, Micros
 from docket_core.backend.kit import MAX_WAIT, wait_for_event
+from docket_core.backend.model import Claim
 from docket_core.errors import BackendUnavailable
 from docket_redis.handover import Handovers, Mark
 from docket_redis.hub import Hub
@@ -65,9 +66,9 @@ class Bells:
         """What a wait's mark counts from: taken before a claim is sent."""
         return self._count
 
-    async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> None:
-        """Sleep until one of the bells has rung since the mark, something was handed over, until `until`, or for two
-        seconds."""
+    async def wait(self, functions: AbstractSet[str] | None, mark: Mark, until: Micros | None) -> Sequence[Claim]:
+        """Sleep until one of the bells has rung since the mark, until `until`, or for two seconds; answers what was
+        handed over meanwhile."""
         channels = [ANY] if functions is None else [f"w:{function}" for function in functions]
         fresh = [channel for channel in channels if channel not in self._heard]
         if fresh:
@@ -76,22 +77,25 @@ class Bells:
             self._hub.add(self._handovers, [self._handovers.channel])
             with suppress(BackendUnavailable):
                 await self._hub.confirmed(fresh, MAX_WAIT / SECOND)
-            return  # what was pushed before the bells were heard is not known: claim again
-        mark = since if isinstance(since, Mark) else Mark(-1, "", 0, asks=False)
+            return ()  # what was pushed before the bells were heard is not known: claim again
         count = mark.bells
         if self._missed > count or any(self._rung.get(channel, 0) > count for channel in channels):
-            return
+            return ()
         waiter = _Waiter(functions, until)
         self._waiters.add(waiter)
-        cancelled = True
+        ask = self._handovers.ask(mark, functions, until, waiter.event)
         try:
-            with suppress(BackendUnavailable):
-                await self._handovers.ask(mark, functions, until, waiter.event)
+            if ask is not None:
+                with suppress(BackendUnavailable):
+                    await self._handovers.send(ask, mark.lease, functions)
             await wait_for_event(waiter.event, self._clock, until)
-            cancelled = False
+        except BaseException:
+            if ask is not None:
+                self._handovers.leave(ask)
+            raise
         finally:
             self._waiters.discard(waiter)
-            self._handovers.left(mark.worker, cancelled=cancelled)
+        return () if ask is None else self._handovers.take(ask)
 
     def heard(self, channel: str, data: bytes) -> None:
         self._count += 1

@@ -149,7 +149,7 @@ class ObservedBackend(_ObservedEnqueuer):
             watched.answered(len(claimed.claims))
             return claimed
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
         if self._watch.only_counts:
             try:
                 return await self.inner.wait(functions, since, until)

@@ -143,8 +143,12 @@ class Backend(Enqueuer, Protocol):
         """
         ...
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
         """Sleep until there may be something to claim.
+
+        Answers None, or what was handed over meanwhile to the worker of the claim that made `since`, if that had room
+        for more: as another claim on the same terms would have, for one task or a few. Whoever cancels a wait gets
+        nothing, and what was on its way goes back.
 
         Ends when something for these functions was pushed after `since` was made, at `until` (store time), or after
         two seconds, whichever is first. Pushed is what became pending, or will be due, a parked task's permit that was

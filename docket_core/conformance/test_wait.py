@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import Ack, Gate, Mark, OnConflict
+from docket_core.backend.model import Ack, Claimed, Gate, Mark, OnConflict
 from docket_core.backend.protocol import Backend
 from docket_core.conformance.marks import Requirements, needs_disrupt, needs_push
 from docket_core.conformance.subject import LEASE, Patience, Subject, assert_leads_to, slot, started, within
@@ -19,7 +19,7 @@ WORK = frozenset({"work"})
 
 async def begin(
     subject: Subject, functions: AbstractSet[str] | None = WORK, until: Micros | None = None, by: Backend | None = None
-) -> "asyncio.Task[None]":
+) -> "asyncio.Task[Claimed | None]":
     """A wait that has fallen asleep: one that ends early, as a hint may, is begun again."""
     backend = by or subject.backend
     for _ in range(10):

@@ -117,7 +117,7 @@ class Intake:
                 if self._worker.is_idle():
                     return
                 await self._until_nudged()
-            elif not self.stopping:
+            else:
                 await self._wait_for_work(claimed)
 
     async def late_claims(self) -> Claimed | None:
@@ -145,7 +145,11 @@ class Intake:
     def _start(self, claimed: Claimed, began: float) -> None:
         worker = self._worker
         for claim in claimed.claims:
-            worker.begin(claim, began + (claim.lease_until - claimed.now) / SECOND)
+            left = claim.lease_until - claimed.now
+            if left * 2 > worker.lease:
+                worker.begin(claim, began + left / SECOND)
+            else:  # handed over while the event loop was held up
+                worker.give_back(claim)
         for ended in claimed.ended:
             if ended.state is State.FAILED:
                 logger.error("%s %r was given up: %s", ended.function, ended.key, ended.reason)
@@ -153,14 +157,25 @@ class Intake:
                 instrumentation.TASKS_FAILED.add(1, labels)
 
     async def _wait_for_work(self, claimed: Claimed) -> None:
-        functions = self._worker.claimable()
-        if functions is not self._asked or (self._until_finished and self._nudged.is_set()):
-            return
-        try:
-            with self._waiting:
-                await self._backend.wait(functions, claimed.mark, claimed.next_at)
-        except BackendError as error:
-            await self._pause(1, error)
+        """Sleep until a claim may bring something; what is handed over meanwhile begins, and is slept on."""
+        worker = self._worker
+        while not self.stopping:
+            functions, handed = worker.claimable(), None
+            if functions is not self._asked or (self._until_finished and self._nudged.is_set()):
+                return
+            try:
+                with self._waiting:
+                    handed = await self._backend.wait(functions, claimed.mark, claimed.next_at)
+            except BackendError as error:
+                await self._pause(1, error)
+            if handed is None:
+                return
+            self._last_success = time.monotonic()
+            self._start(handed, self._last_success)
+            await worker.begun()
+            if self._until_finished or worker.room() <= 0:
+                return
+            claimed = handed
 
     async def _until_nudged(self) -> None:
         if not self.stopping:

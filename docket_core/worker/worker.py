@@ -302,6 +302,11 @@ class Worker:
         if self._active is not None:
             self._active.take(claim, confirmed_until)
 
+    def give_back(self, claim: Claim) -> None:
+        """Leave a claim to others, and to another time."""
+        if self._active is not None:
+            self._active.give_back(claim)
+
     def begin_soon(self) -> None:
         """Let what was claimed begin a turn of the event loop later."""
         if self._active is not None:

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from docket_core.backend.clock import SECOND, ManualClock
-from docket_core.backend.model import Ack, Acked, Claim
+from docket_core.backend.clock import SECOND
+from docket_core.backend.model import Ack, Acked, Claim, Claimed
 from docket_core.backend.protocol import Backend
+from docket_core.errors import BackendUnavailable
 from docket_redis.backend import RedisBackend
 from docket_redis.handover import Handovers
 from docket_redis.wire import prefix_of
@@ -40,7 +42,7 @@ async def other(server: RedisServer) -> AsyncIterator[Backend]:
 
 async def asking(
     server: RedisServer, backend: Backend, functions: frozenset[str] | None = WORK, lease: int = LEASE
-) -> "asyncio.Task[None]":
+) -> "asyncio.Task[Claimed | None]":
     """A wait whose ask is in force."""
     while True:
         before = server.command(*ASK)
@@ -54,6 +56,13 @@ async def asking(
 
 async def claimed_by(backend: Backend, worker: str = "other") -> list[Claim]:
     return list((await backend.claim(worker, WORK, 10, LEASE)).claims)
+
+
+async def handed(waiting: "asyncio.Task[Claimed | None]") -> Claimed:
+    """What was handed over to a wait."""
+    claimed = await within(waiting)
+    assert claimed is not None
+    return claimed
 
 
 async def found_by(backend: Backend) -> Claim:
@@ -80,14 +89,13 @@ def delayed(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
 async def test_the_next_task_is_handed_over(
     server: RedisServer, idle: Backend, other: Backend, functions: frozenset[str] | None
 ) -> None:
-    """The worker that waits need not come for it: its claim is answered without a call."""
+    """The worker that waits need not come for it."""
     await add(other, ["before"])  # the server has seen the script
     await other.cancel(["before"])
     waiting = await asking(server, idle, functions)
     before = calls(server)
     await add(other, ["key"])
-    await within(waiting)
-    claimed = await idle.claim("worker", functions, 10, LEASE)
+    claimed = await handed(waiting)
     assert calls(server) == before + 1
     [claim] = claimed.claims
     assert (claim.key, claim.run, claim.function, claim.payload) == ("key", "run-of-key", "work", b"payload")
@@ -103,8 +111,7 @@ async def test_one_after_the_other(server: RedisServer, idle: Backend, other: Ba
     waiting = await asking(server, idle)
     for number in range(5):
         await add(other, [str(number)])
-        await within(waiting)
-        claimed = await idle.claim("worker", WORK, 10, LEASE)
+        claimed = await handed(waiting)
         assert [claim.key for claim in claimed.claims] == [str(number)]
         waiting = asyncio.create_task(idle.wait(WORK, claimed.mark, claimed.next_at))
         await until(lambda: server.command(*ASK) is not None)
@@ -133,7 +140,7 @@ async def test_a_claim_ends_what_was_asked(server: RedisServer, idle: Backend, o
     waiting = await asking(server, idle)
     assert not await claimed_by(idle, "worker")
     await add(other, ["key"])
-    await within(waiting)
+    assert await within(waiting) is None
     assert [claim.key for claim in await claimed_by(other)] == ["key"]
 
 
@@ -156,44 +163,61 @@ async def test_whose_connection_is_gone_is_handed_nothing(server: RedisServer, i
     waiting.cancel()
 
 
-async def test_what_nobody_comes_for_is_given_back(server: RedisServer, idle: Backend, other: Backend) -> None:
+async def test_what_comes_as_a_wait_is_cancelled_is_given_back(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It keeps its place, and this delivery is not counted."""
     waiting = await asking(server, idle)
+    hear = Handovers.heard
+
+    def hear_and_cancel(self: Handovers, channel: str, data: bytes) -> None:
+        hear(self, channel, data)
+        waiting.cancel()
+
+    monkeypatch.setattr(Handovers, "heard", hear_and_cancel)
     await add(other, ["key"])
-    await within(waiting)
+    await within(asyncio.wait({waiting}))
+    assert waiting.cancelled()
     claim = await within(found_by(other))
     assert (claim.key, claim.delivery, claim.generation) == ("key", 1, 1)
 
 
-@pytest.mark.parametrize(
-    ("worker", "functions", "lease"),
-    [("worker", frozenset({"play"}), LEASE), ("worker", WORK, LEASE // 2), ("another", WORK, LEASE)],
-    ids=["another function", "another lease", "another worker"],
-)
-async def test_what_does_not_suit_a_claim_is_given_back(
-    server: RedisServer, idle: Backend, other: Backend, worker: str, functions: frozenset[str], lease: int
+async def test_what_comes_after_a_wait_is_given_back(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The message was late: nobody waits any more."""
     waiting = await asking(server, idle)
+    late = delayed(monkeypatch)
     await add(other, ["key"])
-    await within(waiting)
-    assert not (await idle.claim(worker, functions, 10, lease)).claims
+    await until(lambda: bool(late))
+    waiting.cancel()
+    await within(asyncio.wait({waiting}))
+    late[0]()
     claim = await within(found_by(other))
-    assert (claim.key, claim.delivery) == ("key", 1)
+    assert (claim.key, claim.delivery, claim.generation) == ("key", 1, 1)
 
 
-async def test_what_has_lain_for_long_is_given_back(server: RedisServer) -> None:
-    """A worker whose event loop was held up may not begin under a lease that is nearly over."""
-    clock = ManualClock()
-    async with opened(server, clock=clock) as backend:
-        waiting = await asking(server, await heard(backend))
-        async with opened(server, clock=clock) as adder:
-            await add(adder, ["key"])
-        await within(waiting)
-        clock.advance(LEASE // 2)
-        assert not await claimed_by(backend, "worker")
-        claim = await within(found_by(backend))
-        assert claim.delivery == 1
-        assert claim.lease_until == clock.now() + LEASE
+async def test_what_a_failed_claim_has_not_brought_is_given_back(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim that ends an ask may fail while the message is on its way."""
+    waiting = await asking(server, idle)
+    late = delayed(monkeypatch)
+    await add(other, ["key"])
+    await until(lambda: bool(late))
+    server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    with suppress(BackendUnavailable):
+        claiming = asyncio.create_task(claimed_by(idle, "worker"))
+        await asyncio.sleep(0)
+        late[0]()
+        for claim in await claiming:
+            await idle.ack([Ack.release(claim)])
+    while True:
+        with suppress(BackendUnavailable):
+            claim = await within(found_by(other))
+            break
+    assert (claim.key, claim.generation) == ("key", 1)
+    waiting.cancel()
 
 
 async def test_a_message_that_is_lost_costs_latency_only(
@@ -238,8 +262,7 @@ async def test_a_strange_message_is_left_out(
     strange: Any = channel[0]
     server.command("PUBLISH", strange[0], "hello")
     await add(other, ["key"])
-    await within(waiting)
-    assert [claim.key for claim in await claimed_by(idle, "worker")] == ["key"]
+    assert [claim.key for claim in (await handed(waiting)).claims] == ["key"]
     assert "nobody can read" in caplog.text
 
 
