@@ -19,7 +19,6 @@ from docket_core.backend.model import (
     Claim,
     Claimed,
     Enqueued,
-    Mark,
     OnConflict,
     Permit,
     PermitRequest,
@@ -43,7 +42,7 @@ from docket_core.backend.records import (
 )
 from docket_core.backend.states import State
 from docket_core.errors import CapabilityMissing
-from docket_memory.events import Listener, StrikeReader, Waiter
+from docket_memory.events import Listener, Mark, StrikeReader, Waiter
 from docket_memory.store import Store
 
 _STORES: dict[tuple[str, str], Store] = {}
@@ -122,18 +121,23 @@ class MemoryBackend:
         with store.lock:
             return store.claim(worker, functions, limit, lease, max_deliveries)
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> Claimed | None:
         store = self._store
-        waiter = Waiter(functions, until)
+        if not isinstance(since, Mark):
+            return None
+        waiter = Waiter(functions, until, since)
         with store.lock:
-            if store.pushes != since:
-                return
+            if store.pushes != since.pushes:
+                return None
             store.waiters.add(waiter)
         try:
             await wait_for_event(waiter.event, self._clock, until)
-        finally:
+        except BaseException:
             with store.lock:
-                store.waiters.discard(waiter)
+                store.woken(waiter, cancelled=True)
+            raise
+        with store.lock:
+            return store.woken(waiter)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
         store = self._store

@@ -5,8 +5,10 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from docket_core.backend.clock import Micros
+from docket_core.backend.model import Claim
 from docket_core.backend.news import TOPIC_OF, Unread
 from docket_core.backend.records import Event, StrikeEvent, StrikeRule, StrikesCaughtUp, Topic
 
@@ -31,15 +33,39 @@ class Bell:
             self._loop.call_soon_threadsafe(self.event.set)
 
 
+class Mark(NamedTuple):
+    """What a claim gives to the wait that follows it."""
+
+    pushes: int
+    """How often there had been news by then."""
+    worker: str
+    lease: Micros
+    max_deliveries: int | None
+    asks: bool
+    """Whether it had room for more."""
+
+
 class Waiter(Bell):
     """A worker that has nothing to claim until `until`, or until something for its functions comes."""
 
-    __slots__ = ("functions", "until")
+    __slots__ = ("functions", "handed", "mark", "until")
 
-    def __init__(self, functions: AbstractSet[str] | None, until: Micros | None) -> None:
+    def __init__(self, functions: AbstractSet[str] | None, until: Micros | None, mark: Mark) -> None:
         super().__init__()
         self.functions = functions
         self.until = until
+        self.mark = mark
+        self.handed: Claim | None = None
+        """What was claimed for it by an add: it need not come for it."""
+
+    def takes(self, function: str) -> bool:
+        """Whether the next task of `function` may be handed over to it."""
+        return (
+            self.mark.asks
+            and self.handed is None
+            and (self.functions is None or function in self.functions)
+            and not self._loop.is_closed()
+        )
 
     def concerns(self, function: str, at: Micros) -> bool:
         """Whether work of `function` that is ready `at` is news to this waiter."""

@@ -24,6 +24,7 @@ from docket_core.backend.records import CancelRequested, StateChanged, WorkerRec
 from docket_core.backend.states import State
 from docket_core.errors import Overloaded
 from docket_memory.audience import Audience
+from docket_memory.events import Mark, Waiter
 from docket_memory.index import Index, Indexes
 from docket_memory.parts import Entry, Part
 
@@ -124,9 +125,33 @@ class Store(Audience):
         part = Part(task, entry.generation, when, now, self.next_sequence())
         entry.live = part
         self.live += 1
+        if self.waiters and not self.watched and entry.hold is None and part.ready_at <= now:
+            for waiter in self.waiters:
+                if waiter.takes(part.function) and self.ready.of(part.function) is None:
+                    self._hand_over(part, waiter, now)
+                    return part
         self._index(entry, part)
         self._tell_pending(part, now)
         return part
+
+    def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
+        """Claim a task for somebody who waits for the next one."""
+        mark = waiter.mark
+        waiter.handed = self._grant(part, mark.worker, mark.lease, mark.max_deliveries, now)
+        waiter.ring()
+
+    def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
+        """A wait has ended: what was handed over to it, unless that goes back."""
+        self.waiters.discard(waiter)
+        claim = waiter.handed
+        if claim is None:
+            return None
+        now = self.clock.now()
+        if cancelled:
+            self.ack(Ack.release(claim), now)
+            return None
+        next_at = claim.lease_until if waiter.until is None else min(claim.lease_until, waiter.until)
+        return Claimed((claim,), now, next_at, waiter.mark)
 
     # --- claiming ---------------------------------------------------------------------------------
 
@@ -165,7 +190,8 @@ class Store(Audience):
                 claims.append(self._grant(part, worker, lease, max_deliveries, now))
                 if len(claims) >= limit:
                     break
-        return Claimed(claims, now, self._next_at(functions), self.pushes, ended)
+        mark = Mark(self.pushes, worker, lease, max_deliveries, len(claims) < limit)
+        return Claimed(claims, now, self._next_at(functions), mark, ended)
 
     def _grant(self, part: Part, worker: str, lease: Micros, max_deliveries: int | None, now: Micros) -> Claim:
         self._token = max(self._token + 1, now)
