@@ -176,6 +176,7 @@ class ActiveRuns:
         self._given_back.discard(run.claim.token)
         self._leases.drop(run)
         self._runner.answered(run)
+        run.task = None  # whose context leads back to the run: it is to be freed at once, not by the garbage collector
         if self._suspect is not None and len(self._runs) == 1:
             self._alone.set()
 
