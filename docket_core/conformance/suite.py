@@ -23,7 +23,7 @@ from docket_core.conformance.test_strikes import TestStrikes
 from docket_core.conformance.test_threads import TestThreads
 from docket_core.conformance.test_transactions import TestTransactions
 from docket_core.conformance.test_transitions import TestTransitions
-from docket_core.conformance.test_wait import TestWait
+from docket_core.conformance.test_wait import TestHandingOver, TestWait
 from docket_core.conformance.test_workers import TestWorkers
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "TestEnds",
     "TestErrors",
     "TestEvents",
+    "TestHandingOver",
     "TestHistory",
     "TestHolds",
     "TestIsolation",

@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import Ack, Claimed, Gate, Mark, OnConflict
+from docket_core.backend.model import Ack, Claim, Claimed, Gate, Mark, OnConflict, Renewal
 from docket_core.backend.protocol import Backend
+from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements, needs_disrupt, needs_push
 from docket_core.conformance.subject import LEASE, Patience, Subject, assert_leads_to, slot, started, within
 from docket_core.errors import BackendUnavailable
@@ -18,12 +19,18 @@ WORK = frozenset({"work"})
 
 
 async def begin(
-    subject: Subject, functions: AbstractSet[str] | None = WORK, until: Micros | None = None, by: Backend | None = None
+    subject: Subject,
+    functions: AbstractSet[str] | None = WORK,
+    until: Micros | None = None,
+    by: Backend | None = None,
+    *,
+    room: int = 0,
 ) -> "asyncio.Task[Claimed | None]":
-    """A wait that has fallen asleep: one that ends early, as a hint may, is begun again."""
+    """A wait that has fallen asleep: one that ends early, as a hint may, is begun again. Nothing is handed over to it,
+    unless the claim before it leaves room."""
     backend = by or subject.backend
     for _ in range(10):
-        claimed = await backend.claim("worker", functions, 0, LEASE)
+        claimed = await backend.claim("worker", functions, room, LEASE)
         waiting = started(backend.wait(functions, claimed.mark, until))
         await asyncio.wait({waiting}, timeout=0.05)
         if not waiting.done():
@@ -39,6 +46,15 @@ async def again_and_again(operation: Callable[[], Awaitable[Answer]]) -> Answer:
                 return await operation()
             except BackendUnavailable:
                 await asyncio.sleep(0.02)  # the store's own time, which no clock moves
+
+
+async def found(subject: Subject) -> Claim:
+    """What somebody else can claim, as soon as there is something."""
+    async with asyncio.timeout(Patience.seconds):
+        while True:
+            if claims := await subject.claim(worker="other"):
+                return claims[0]
+            await asyncio.sleep(0.01)  # the store's own time, which no clock moves
 
 
 class TestWait(Requirements):
@@ -211,3 +227,113 @@ class TestWait(Requirements):
         mark: Mark = claimed.mark
         await subject.add("key", function="other")
         await within(subject.backend.wait({"other"}, mark, None))
+
+
+class TestHandingOver(Requirements):
+    """What a wait may answer, on backends that hand over; on others the claim that follows brings it."""
+
+    async def brought(self, subject: Subject, waiting: "asyncio.Task[Claimed | None]") -> list[Claim]:
+        """What has come to the worker that waits."""
+        await subject.advance(2 * SECOND)  # a backend need not push
+        handed = await within(waiting)
+        return await subject.claim(1) if handed is None else list(handed.claims)
+
+    async def test_it_is_a_claim(self, subject: Subject) -> None:
+        """What was handed over is the worker's, as another claim on the same terms would have it, and nobody else's."""
+        other = await subject.another()
+        waiting = await begin(subject, room=1)
+        await other.enqueue([subject.task("key")])
+        [claim] = await self.brought(subject, waiting)
+        assert (claim.key, claim.function, claim.payload, claim.delivery) == ("key", "work", b"payload", 1)
+        assert not await subject.claim(worker="other", by=other)
+        assert await other.renew([claim], LEASE) == [Renewal.RENEWED]
+        await subject.end(claim)
+        assert await subject.state("key") is State.COMPLETED
+
+    async def test_of_any_function(self, subject: Subject) -> None:
+        """None: of all functions."""
+        waiting = await begin(subject, None, room=1)
+        await subject.add("key", function="whatever")
+        [claim] = await self.brought(subject, waiting)
+        assert (claim.key, claim.function) == ("key", "whatever")
+
+    @needs_push
+    async def test_its_lease_counts_from_then(self, subject: Subject) -> None:
+        """The lease is that of the claim before, from the moment it was handed over."""
+        waiting = await begin(subject, room=1)
+        before = subject.now
+        await subject.add("key")
+        handed = await within(waiting)
+        [claim] = await subject.claim(1) if handed is None else handed.claims
+        assert before + LEASE <= claim.lease_until <= subject.now + LEASE
+        if handed is not None:
+            assert_leads_to(handed, claim.lease_until)
+
+    async def test_only_of_the_functions_that_are_waited_for(self, subject: Subject) -> None:
+        """A wait's functions are those it was begun with."""
+        waiting = await begin(subject, room=1)
+        await subject.add("strange", function="other")
+        await subject.add("key")
+        await subject.advance(2 * SECOND)
+        handed = await within(waiting)
+        assert handed is None or [claim.key for claim in handed.claims] == ["key"]
+
+    async def test_no_more_than_there_is_room_for(self, subject: Subject) -> None:
+        """The claim before has said how many there may be."""
+        waiting = await begin(subject, room=1)
+        await subject.add("a", "b", "c")
+        [claim] = await self.brought(subject, waiting)
+        assert claim.key == "a"
+        assert [claim.key for claim in await subject.claim()] == ["b", "c"]
+
+    async def test_nothing_where_there_is_no_room(self, subject: Subject) -> None:
+        """Nor is anything handed over after a claim that has brought as many as it asked for."""
+        (await begin(subject)).cancel()  # whatever rings is in force
+        await subject.add("first")
+        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
+        waiting = started(subject.backend.wait(WORK, claimed.mark, None))
+        await asyncio.wait({waiting}, timeout=0.05)
+        await subject.add("key")
+        await subject.advance(2 * SECOND)
+        assert await within(waiting) is None
+        await subject.take("key")
+
+    async def test_not_while_a_hold_is_running(self, subject: Subject) -> None:
+        """What replaces a run waits for its end."""
+        hold = await subject.running()
+        waiting = await begin(subject, room=1)
+        await subject.replace("key")
+        await asyncio.wait({waiting}, timeout=0.05)
+        assert not waiting.done() or await waiting is None
+        await subject.ack(Ack.complete(hold))
+        [claim] = await self.brought(subject, waiting)
+        assert claim.generation == hold.generation + 1
+
+    async def test_a_cancelled_wait_loses_nothing(self, subject: Subject) -> None:
+        """Whoever cancels a wait gets nothing; what was on its way goes back, and this delivery is not counted."""
+        other = await subject.another()
+        for turns in range(10):
+            waiting = await begin(subject, room=1)
+            adding = started(other.enqueue([subject.task("key")]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await within(asyncio.wait({waiting, adding}))
+            handed = None if waiting.cancelled() else await waiting
+            claim = await found(subject) if handed is None else handed.claims[0]
+            assert claim.delivery == 1
+            await subject.end(claim)
+
+    async def test_it_may_be_waited_on(self, subject: Subject) -> None:
+        """The mark of what was handed over is good for another wait, as that of a claim."""
+        waiting = await begin(subject, room=3)
+        for key in ("a", "b", "c"):
+            await subject.add(key)
+            await subject.advance(2 * SECOND)
+            claimed = await within(waiting)
+            if claimed is None:
+                claimed = await subject.backend.claim("worker", WORK, 3, LEASE)
+            assert [claim.key for claim in claimed.claims] == [key]
+            waiting = started(subject.backend.wait(WORK, claimed.mark, None))
+            await asyncio.wait({waiting}, timeout=0.05)
+        waiting.cancel()

@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from typing import cast
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import Claim, Claimed, Enqueued, Mark, OnConflict, Renewal, Task
-from docket_memory.parts import Entry
+from docket_core.backend.model import Ack, Claim, Claimed, Enqueued, Mark, OnConflict, Renewal, Task
+from docket_memory.events import Mark as Handing
+from docket_memory.events import Waiter
+from docket_memory.parts import Entry, Part
 from docket_memory.store import Store
 from tests.conformance.mutants.mutant import Mutant, Sound
 
@@ -185,20 +188,22 @@ class ForgetsFreedPermits(Sound):
 class Oversleeps(Sound):
     """Sleeps until a push, and loses the pushes."""
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
         await asyncio.Event().wait()
+        return None
 
 
 class SleepsThroughBreaks(Sound):
     """Sleeps until a push, and has lost the way by which it would come."""
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
         waiting = asyncio.ensure_future(super().wait(functions, since, until))
         try:
             while not waiting.done():
                 await asyncio.wait({waiting}, timeout=0.01)
                 if self.disrupted:
                     await asyncio.Event().wait()
+            return waiting.result()
         finally:
             waiting.cancel()
 
@@ -206,8 +211,78 @@ class SleepsThroughBreaks(Sound):
 class SpinsInWait(Sound):
     """Never sleeps."""
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
         return None
+
+
+class HandsOverToAnybody(Sound):
+    """Hands over what is of no function that is waited for."""
+
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
+        return await super().wait(None, since, until)
+
+
+class HandsOverWithoutRoom(Sound):
+    """Hands over to who has said that it is full."""
+
+    class store(Store):
+        def claim(
+            self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros, max_deliveries: int | None
+        ) -> Claimed:
+            claimed = super().claim(worker, functions, limit, lease, max_deliveries)
+            return claimed._replace(mark=cast("Handing", claimed.mark)._replace(asks=True))
+
+
+class HandsOverHolds(Sound):
+    """Hands over what replaces a run before that has ended."""
+
+    class store(Store):
+        def _displace(self, entry: Entry, now: Micros) -> None:
+            super()._displace(entry, now)
+            entry.hold = None
+
+
+class HandsOverAndKeeps(Sound):
+    """What was handed over can be claimed as well."""
+
+    class store(Store):
+        def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
+            claimed = super().woken(waiter, cancelled=cancelled)
+            for claim in () if claimed is None else claimed.claims:
+                self.ack(Ack.release(claim), self.clock.now())
+            return claimed
+
+
+class LosesWhatIsHandedOver(Sound):
+    """What was handed over to a wait that is cancelled comes back when its lease has lapsed only."""
+
+    class store(Store):
+        def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
+            claimed = super().woken(waiter)
+            return None if cancelled else claimed
+
+
+class HandsOverForShort(Sound):
+    """What was handed over has a lease of its own length."""
+
+    class store(Store):
+        def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
+            waiter.mark = waiter.mark._replace(lease=SECOND)
+            super()._hand_over(part, waiter, now)
+
+
+class HandsOverOnce(Sound):
+    """The mark of what was handed over is good for nothing."""
+
+    class store(Store):
+        def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
+            claimed = super().woken(waiter, cancelled=cancelled)
+            return None if claimed is None else claimed._replace(mark=None)
+
+    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
+        if since is None:
+            await asyncio.Event().wait()
+        return await super().wait(functions, since, until)
 
 
 CLAIMING = (
@@ -246,4 +321,11 @@ CLAIMING = (
     Mutant(Oversleeps, ("TestWait.test_work_is_found_without_a_push", "TestWait.test_ends_after_two_seconds")),
     Mutant(SleepsThroughBreaks, ("TestWait.test_lost_push_costs_latency_only",)),
     Mutant(SpinsInWait, ("TestWait.test_sleeps_while_nothing_happens",)),
+    Mutant(HandsOverToAnybody, ("TestHandingOver.test_only_of_the_functions_that_are_waited_for",)),
+    Mutant(HandsOverWithoutRoom, ("TestHandingOver.test_nothing_where_there_is_no_room",)),
+    Mutant(HandsOverHolds, ("TestHandingOver.test_not_while_a_hold_is_running",)),
+    Mutant(HandsOverAndKeeps, ("TestHandingOver.test_it_is_a_claim",)),
+    Mutant(LosesWhatIsHandedOver, ("TestHandingOver.test_a_cancelled_wait_loses_nothing",)),
+    Mutant(HandsOverForShort, ("TestHandingOver.test_its_lease_counts_from_then",)),
+    Mutant(HandsOverOnce, ("TestHandingOver.test_it_may_be_waited_on",)),
 )
