@@ -1,6 +1,7 @@
 """The worker at work: what it runs, where it waits, and what wakes it."""
 
 import asyncio
+import gc
 import threading
 from contextvars import ContextVar
 from datetime import timedelta
@@ -12,6 +13,7 @@ from docket_core import CurrentExecution, Docket, Execution, ExecutionState, Log
 from docket_core.backend.clock import SECOND
 from docket_core.backend.model import Claim, Claimed
 from docket_core.errors import BackendUnavailable, ConfigurationError
+from docket_core.worker.run import Run
 from docket_core.worker.runner import ExecutionRaised
 from tests.support.workers import Signal, until, within, work_off, working
 
@@ -46,6 +48,25 @@ async def test_a_function_that_becomes_known_during_a_claim_is_claimed_at_once(
     monkeypatch.setattr(docket.backend, "claim", claim_first)
     async with working(docket):
         assert await within(execution.get_result(), 1) == 1
+
+
+async def test_runs_leave_nothing_to_the_garbage_collector(docket: Docket) -> None:
+    """A run is freed when it has been answered; a collection that looks through all of them stops the worker."""
+    async with Worker(docket) as worker:
+        await docket.add(give)(0)
+        await within(worker.run_until_finished())
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for number in range(20):
+                await docket.add(give)(number)
+            await within(worker.run_until_finished())
+            gc.collect()
+            left = [thing for thing in gc.garbage if isinstance(thing, Execution | Run | asyncio.Task)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+    assert len(left) < 20
 
 
 async def test_a_body_that_cancels_itself_fails_though_its_worker_looks_again_just_then(docket: Docket) -> None:
