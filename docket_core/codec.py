@@ -139,11 +139,11 @@ def decode_call(codec: Codec, context: CodecContext, data: bytes) -> tuple[tuple
     value = _decode(codec, data, context, "the payload")
     kind = type(value).__name__
     if isinstance(value, tuple | list):
-        parts: Sequence[Any] = value
-        if len(parts) == 2 and isinstance(parts[0], tuple | list) and isinstance(parts[1], dict):
-            args: Iterable[object] = parts[0]
-            kwargs: dict[str, object] = parts[1]
-            return tuple(args), kwargs
+        parts = cast("Sequence[object]", value)
+        if len(parts) == 2:
+            args, kwargs = parts
+            if isinstance(args, tuple | list) and isinstance(kwargs, dict):
+                return tuple(cast("Iterable[object]", args)), cast("dict[str, object]", kwargs)
     raise Undecodable(f"the payload holds no call but a {kind}")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, cast
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.kit import backoff
@@ -161,7 +161,7 @@ class Hub:
         if not isinstance(reply, list):
             return
         self._is_served = True
-        told: list[bytes] = reply
+        told = cast("list[bytes]", reply)
         kind = told[0]
         if kind not in _TOLD:
             return
