@@ -27,6 +27,7 @@ from docket_core.backend.model import (
     ProgressUpdate,
     Released,
     Renewal,
+    Take,
     Task,
 )
 from docket_core.backend.protocol import Enqueuer, Subscription
@@ -121,23 +122,22 @@ class MemoryBackend:
         with store.lock:
             return store.claim(worker, functions, limit, lease, max_deliveries)
 
-    async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> Claimed | None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: object, until: Micros | None, take: Take | None = None
+    ) -> None:
         store = self._store
         if not isinstance(since, Mark):
-            return None
-        waiter = Waiter(functions, until, since)
+            return
+        waiter = Waiter(functions, until, since, take)
         with store.lock:
             if store.pushes != since.pushes:
-                return None
+                return
             store.waiters.add(waiter)
         try:
             await wait_for_event(waiter.event, self._clock, until)
-        except BaseException:
+        finally:
             with store.lock:
-                store.woken(waiter, cancelled=True)
-            raise
-        with store.lock:
-            return store.woken(waiter)
+                store.waiters.discard(waiter)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
         store = self._store

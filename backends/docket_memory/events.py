@@ -3,12 +3,12 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from docket_core.backend.clock import Micros
-from docket_core.backend.model import Claim
+from docket_core.backend.model import Take
 from docket_core.backend.news import TOPIC_OF, Unread
 from docket_core.backend.records import Event, StrikeEvent, StrikeRule, StrikesCaughtUp, Topic
 
@@ -23,14 +23,17 @@ class Bell:
         self.event = asyncio.Event()
 
     def ring(self) -> None:
-        try:
-            same = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            same = False
-        if same:
+        if self._is_here():
             self.event.set()
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.event.set)
+
+    def _is_here(self) -> bool:
+        """Whether its event loop is the one that runs in this thread."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
 
 class Mark(NamedTuple):
@@ -41,31 +44,37 @@ class Mark(NamedTuple):
     worker: str
     lease: Micros
     max_deliveries: int | None
-    asks: bool
-    """Whether it had room for more."""
+    has_room: bool
+    """Whether it might have brought more."""
 
 
 class Waiter(Bell):
     """A worker that has nothing to claim until `until`, or until something for its functions comes."""
 
-    __slots__ = ("functions", "handed", "mark", "until")
+    __slots__ = ("functions", "mark", "take", "until")
 
-    def __init__(self, functions: AbstractSet[str] | None, until: Micros | None, mark: Mark) -> None:
+    def __init__(self, functions: AbstractSet[str] | None, until: Micros | None, mark: Mark, take: Take | None) -> None:
         super().__init__()
         self.functions = functions
         self.until = until
         self.mark = mark
-        self.handed: Claim | None = None
-        """What was claimed for it by an add: it need not come for it."""
+        self.take = take if mark.has_room else None
+        """To be called, once, with what was claimed for it by an add: it need not come for it."""
 
     def takes(self, function: str) -> bool:
         """Whether the next task of `function` may be handed over to it."""
         return (
-            self.mark.asks
-            and self.handed is None
+            self.take is not None
             and (self.functions is None or function in self.functions)
             and not self._loop.is_closed()
         )
+
+    def hand_over(self, deliver: Callable[[], None]) -> None:
+        """Call `deliver` on its event loop: at once, if that is the one that runs here."""
+        if self._is_here():
+            deliver()
+        else:
+            self._loop.call_soon_threadsafe(deliver)
 
     def concerns(self, function: str, at: Micros) -> bool:
         """Whether work of `function` that is ready `at` is news to this waiter."""

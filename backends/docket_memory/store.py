@@ -136,22 +136,19 @@ class Store(Audience):
 
     def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
         """Claim a task for somebody who waits for the next one."""
-        mark = waiter.mark
-        waiter.handed = self._grant(part, mark.worker, mark.lease, mark.max_deliveries, now)
-        waiter.ring()
+        mark, take = waiter.mark, waiter.take
+        claim = self._grant(part, mark.worker, mark.lease, mark.max_deliveries, now)
 
-    def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
-        """A wait has ended: what was handed over to it, unless that goes back."""
-        self.waiters.discard(waiter)
-        claim = waiter.handed
-        if claim is None:
-            return None
-        now = self.clock.now()
-        if cancelled:
-            self.ack(Ack.release(claim), now)
-            return None
-        next_at = claim.lease_until if waiter.until is None else min(claim.lease_until, waiter.until)
-        return Claimed((claim,), now, next_at, waiter.mark)
+        def deliver() -> None:
+            with self.lock:
+                if take is not None and waiter in self.waiters:
+                    take((claim,), self.clock.now())
+                else:  # it waits no more
+                    self.ack(Ack.release(claim), self.clock.now())
+            waiter.event.set()  # after that: what begins has its turn before the worker waits again
+
+        waiter.take = None
+        waiter.hand_over(deliver)
 
     # --- claiming ---------------------------------------------------------------------------------
 
@@ -190,7 +187,7 @@ class Store(Audience):
                 claims.append(self._grant(part, worker, lease, max_deliveries, now))
                 if len(claims) >= limit:
                     break
-        mark = Mark(self.pushes, worker, lease, max_deliveries, len(claims) < limit)
+        mark = Mark(self.pushes, worker, lease, max_deliveries, has_room=len(claims) < limit)
         return Claimed(claims, now, self._next_at(functions), mark, ended)
 
     def _grant(self, part: Part, worker: str, lease: Micros, max_deliveries: int | None, now: Micros) -> Claim:

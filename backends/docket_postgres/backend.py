@@ -28,6 +28,7 @@ from docket_core.backend.model import (
     ProgressUpdate,
     Released,
     Renewal,
+    Take,
     Task,
 )
 from docket_core.backend.protocol import Enqueuer, Subscription
@@ -181,7 +182,9 @@ class PostgresBackend:
                 released = operations.ack(self._store, [Ack.release(claim) for claim in claims])
                 self._adopt(asyncio.get_running_loop().create_task(released))
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
         if not self._is_waiting:
             self._is_waiting = True
             self._hints.add(self._settings.channel, self._news.heard)  # it rings when it is in force

@@ -29,6 +29,7 @@ from docket_core.backend.model import (
     ProgressUpdate,
     Released,
     Renewal,
+    Take,
     Task,
 )
 from docket_core.backend.protocol import Enqueuer, Subscription
@@ -176,7 +177,7 @@ class RedisBackend:
         finally:
             if ask is not None:
                 self._handovers.ended(ask, claims)
-        mark = Mark(count, worker, lease, asks=len(claims) < limit)
+        mark = Mark(count, worker, lease, has_room=len(claims) < limit)
         return Claimed(claims, now, optional_int(reply[1]), mark, wire.ended(reply[3]))
 
     def _withdraw(self, ask: Ask) -> None:
@@ -195,13 +196,11 @@ class RedisBackend:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def wait(self, functions: AbstractSet[str] | None, since: object, until: Micros | None) -> Claimed | None:
-        mark = since if isinstance(since, Mark) else Mark(-1, "", 0, asks=False)
-        claims = await self._bells.wait(functions, mark, until)
-        if not claims:
-            return None
-        next_at = claims[0].lease_until
-        return Claimed(claims, self._clock.now(), next_at if until is None else min(next_at, until), mark)
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: object, until: Micros | None, take: Take | None = None
+    ) -> None:
+        mark = since if isinstance(since, Mark) else Mark(-1, "", 0, has_room=False)
+        await self._bells.wait(functions, mark, until, take)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
         letters = await self._each("renew", [[claim.key, claim.token] for claim in claims], lease)

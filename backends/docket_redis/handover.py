@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from docket_core.backend.clock import SECOND, Clock, Micros
 from docket_core.backend.kit import MAX_WAIT
-from docket_core.backend.model import Claim
+from docket_core.backend.model import Claim, Take
 from docket_redis.client import Client
 
 _IN_FORCE: Micros = MAX_WAIT + SECOND // 2
@@ -31,22 +31,25 @@ class Mark(NamedTuple):
     """How many had rung before the claim was sent."""
     worker: str
     lease: Micros
-    asks: bool
-    """Whether it had room for more."""
+    has_room: bool
+    """Whether it might have brought more."""
 
 
 class Ask:
-    """What one wait has asked for, and what was handed over to it."""
+    """What one wait has asked for."""
 
-    __slots__ = ("handed", "is_awaited", "name", "served", "worker")
+    __slots__ = ("handed", "is_awaited", "name", "served", "take", "worker")
 
-    def __init__(self, name: str, worker: str, served: asyncio.Event) -> None:
+    def __init__(self, name: str, worker: str, served: asyncio.Event, take: Take) -> None:
         self.name = name
         self.worker = worker
         self.served = served
+        self.take: Take | None = take
+        """Called with what was handed over; None: a claim that ends the ask is under way, and brings it."""
         self.handed: list[Claim] = []
+        """What came meanwhile."""
         self.is_awaited = True
-        """Whether a wait, or a claim that ends it, is under way and takes what is handed over."""
+        """Whether that wait, or such a claim, is under way."""
 
 
 class Handovers:
@@ -79,19 +82,27 @@ class Handovers:
         """Tokens of what came with a claim, because its message had not come."""
 
     def ask(
-        self, mark: Mark, functions: AbstractSet[str] | None, until: Micros | None, served: asyncio.Event
+        self,
+        mark: Mark,
+        functions: AbstractSet[str] | None,
+        until: Micros | None,
+        served: asyncio.Event,
+        take: Take | None,
     ) -> Ask | None:
         """An ask for the next task, to be sent; None where it is not worth it.
 
         Args:
-            served: set once the task is here, or if something can be claimed already.
+            mark, functions, until, take: of the wait.
+            served: set once `take` was called, or if something can be claimed already.
         """
-        if not mark.asks or (functions is not None and not 0 < len(functions) <= _MOST_FUNCTIONS):
+        if take is None or not mark.has_room:
+            return None
+        if functions is not None and not 0 < len(functions) <= _MOST_FUNCTIONS:
             return None
         if until is not None and until - self._clock.now() < _WORTHWHILE:
             return None
         self._count += 1
-        ask = self._asks[mark.worker] = Ask(f"{self._id}.{self._count}", mark.worker, served)
+        ask = self._asks[mark.worker] = Ask(f"{self._id}.{self._count}", mark.worker, served, take)
         return ask
 
     async def send(self, ask: Ask, lease: Micros, functions: AbstractSet[str] | None) -> None:
@@ -105,18 +116,10 @@ class Handovers:
             self._is_over(ask)
             ask.served.set()
 
-    def take(self, ask: Ask) -> Sequence[Claim]:
-        """The wait has ended: what was handed over to it. An ask that was not served is left to the next claim."""
+    def leave(self, ask: Ask, *, cancelled: bool) -> None:
+        """The wait has ended: the ask is left to the claim that follows. After one that was cancelled none may."""
         ask.is_awaited = False
-        if ask.handed:
-            self._is_over(ask)
-        return ask.handed
-
-    def leave(self, ask: Ask) -> None:
-        """The wait was cancelled: give back what was handed over, and withdraw the ask unless a claim follows."""
-        if handed := self.take(ask):
-            self._give_back(handed)
-        else:
+        if cancelled:
             asyncio.get_running_loop().call_soon(self._end, ask)
 
     def close(self) -> None:
@@ -129,7 +132,7 @@ class Handovers:
         """The ask that this worker's claim ends, if there is one."""
         ask = self._asks.get(worker)
         if ask is not None:
-            ask.is_awaited = True
+            ask.is_awaited, ask.take = True, None
         return ask
 
     def ended(self, ask: Ask, claims: Sequence[Claim]) -> None:
@@ -164,9 +167,12 @@ class Handovers:
         ask = self._asks.get(worker.decode())
         if ask is None or not ask.is_awaited:
             self._give_back([claim])
-            return
-        ask.handed.append(claim)
-        ask.served.set()
+        elif ask.take is None:
+            ask.handed.append(claim)
+        else:
+            self._is_over(ask)
+            ask.take([claim], self._clock.now())
+            ask.served.set()  # after that: what begins has its turn before the worker waits again
 
     def restored(self) -> None:
         """The connection was lost: what was missed comes with the next claim."""

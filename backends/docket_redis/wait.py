@@ -1,13 +1,13 @@
 """Waiting for work: bells that the scripts ring where something can be claimed earlier than was known."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from docket_core.backend.clock import SECOND, SYSTEM_CLOCK, Clock, Handle, Micros
 from docket_core.backend.kit import MAX_WAIT, wait_for_event
-from docket_core.backend.model import Claim
+from docket_core.backend.model import Take
 from docket_core.errors import BackendUnavailable
 from docket_redis.handover import Handovers, Mark
 from docket_redis.hub import Hub
@@ -66,9 +66,11 @@ class Bells:
         """What a wait's mark counts from: taken before a claim is sent."""
         return self._count
 
-    async def wait(self, functions: AbstractSet[str] | None, mark: Mark, until: Micros | None) -> Sequence[Claim]:
-        """Sleep until one of the bells has rung since the mark, until `until`, or for two seconds; answers what was
-        handed over meanwhile."""
+    async def wait(
+        self, functions: AbstractSet[str] | None, mark: Mark, until: Micros | None, take: Take | None
+    ) -> None:
+        """Sleep until one of the bells has rung since the mark, something was handed over, until `until`, or for two
+        seconds."""
         channels = [ANY] if functions is None else [f"w:{function}" for function in functions]
         fresh = [channel for channel in channels if channel not in self._heard]
         if fresh:
@@ -77,13 +79,13 @@ class Bells:
             self._hub.add(self._handovers, [self._handovers.channel])
             with suppress(BackendUnavailable):
                 await self._hub.confirmed(fresh, MAX_WAIT / SECOND)
-            return ()  # what was pushed before the bells were heard is not known: claim again
+            return  # what was pushed before the bells were heard is not known: claim again
         count = mark.bells
         if self._missed > count or any(self._rung.get(channel, 0) > count for channel in channels):
-            return ()
+            return
         waiter = _Waiter(functions, until)
         self._waiters.add(waiter)
-        ask = self._handovers.ask(mark, functions, until, waiter.event)
+        ask = self._handovers.ask(mark, functions, until, waiter.event, take)
         try:
             if ask is not None:
                 with suppress(BackendUnavailable):
@@ -91,11 +93,12 @@ class Bells:
             await wait_for_event(waiter.event, self._clock, until)
         except BaseException:
             if ask is not None:
-                self._handovers.leave(ask)
+                self._handovers.leave(ask, cancelled=True)
             raise
         finally:
             self._waiters.discard(waiter)
-        return () if ask is None else self._handovers.take(ask)
+        if ask is not None:
+            self._handovers.leave(ask, cancelled=False)
 
     def heard(self, channel: str, data: bytes) -> None:
         self._count += 1

@@ -27,6 +27,7 @@ from docket_core.backend.model import (
     ProgressUpdate,
     Released,
     Renewal,
+    Take,
     Task,
 )
 from docket_core.backend.protocol import Enqueuer
@@ -146,7 +147,9 @@ class SqliteBackend:
             lambda tx: Grants(tx, worker, limit, lease, max_deliveries).claim(functions), synced=False
         )
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
         await self._hub.wait(functions, since if isinstance(since, int) else 0, until)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:

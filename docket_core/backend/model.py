@@ -8,7 +8,7 @@ A key has at most one *live* part (scheduled, queued, running, parked), one *las
 the retention) and, after a replace of a running task, one *hold* (the replaced run that has not ended).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -115,6 +115,10 @@ class Claimed(NamedTuple):
     parked. May be early (a bound from below), never late. None: there is nothing of these functions at all."""
     mark: Mark
     ended: Sequence[Ended] = ()
+
+
+Take = Callable[[Sequence[Claim], Micros], None]
+"""Told of claims that were handed over to a worker that waits, and of the store's time."""
 
 
 class Renewal(StrEnum):

@@ -26,6 +26,7 @@ from docket_core.backend.model import (
     ProgressUpdate,
     Released,
     Renewal,
+    Take,
     Task,
 )
 from docket_core.backend.protocol import Backend, Enqueuer, Subscription
@@ -149,15 +150,17 @@ class ObservedBackend(_ObservedEnqueuer):
             watched.answered(len(claimed.claims))
             return claimed
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
         if self._watch.only_counts:
             try:
-                return await self.inner.wait(functions, since, until)
+                return await self.inner.wait(functions, since, until, take)
             except BackendError as error:
                 self._watch.disrupted("wait", error)
                 raise
         with self._watch.quietly("wait"):
-            return await self.inner.wait(functions, since, until)
+            return await self.inner.wait(functions, since, until, take)
 
     async def renew(self, claims: Sequence[Claim], lease: Micros) -> Sequence[Renewal]:
         with self._watch("renew", len(claims)):

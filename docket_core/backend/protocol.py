@@ -39,6 +39,7 @@ from docket_core.backend.model import (
     ProgressUpdate,
     Released,
     Renewal,
+    Take,
     Task,
 )
 from docket_core.backend.records import Event, FunctionCounts, Page, Record, StrikeEvent, Topic, WorkerRecord
@@ -143,12 +144,15 @@ class Backend(Enqueuer, Protocol):
         """
         ...
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
         """Sleep until there may be something to claim.
 
-        Answers None, or what was handed over meanwhile to the worker of the claim that made `since`, if that had room
-        for more: as another claim on the same terms would have, for one task or a few. Whoever cancels a wait gets
-        nothing, and what was on its way goes back.
+        A backend may call `take` meanwhile, once, on this event loop, with what it hands over to the worker of the
+        claim that made `since`, if that had room for more: what another claim on the same terms would bring, of one
+        task or a few. It is the caller's from then on, and the wait ends. What reaches a wait that has ended, or was
+        cancelled, goes back.
 
         Ends when something for these functions was pushed after `since` was made, at `until` (store time), or after
         two seconds, whichever is first. Pushed is what became pending, or will be due, a parked task's permit that was

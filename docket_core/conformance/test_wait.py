@@ -1,13 +1,13 @@
 """Wait: the only call that sleeps, a hint, and never a loss."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import TypeVar
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import Ack, Claim, Claimed, Gate, Mark, OnConflict, Renewal
+from docket_core.backend.model import Ack, Claim, Gate, Mark, OnConflict, Renewal, Take
 from docket_core.backend.protocol import Backend
 from docket_core.backend.states import State
 from docket_core.conformance.marks import Requirements, needs_disrupt, needs_push
@@ -25,13 +25,13 @@ async def begin(
     by: Backend | None = None,
     *,
     room: int = 0,
-) -> "asyncio.Task[Claimed | None]":
-    """A wait that has fallen asleep: one that ends early, as a hint may, is begun again. Nothing is handed over to it,
-    unless the claim before it leaves room."""
+    take: Take | None = None,
+) -> "asyncio.Task[None]":
+    """A wait that has fallen asleep: one that ends early, as a hint may, is begun again."""
     backend = by or subject.backend
     for _ in range(10):
         claimed = await backend.claim("worker", functions, room, LEASE)
-        waiting = started(backend.wait(functions, claimed.mark, until))
+        waiting = started(backend.wait(functions, claimed.mark, until, take))
         await asyncio.wait({waiting}, timeout=0.05)
         if not waiting.done():
             return waiting
@@ -229,21 +229,36 @@ class TestWait(Requirements):
         await within(subject.backend.wait({"other"}, mark, None))
 
 
-class TestHandingOver(Requirements):
-    """What a wait may answer, on backends that hand over; on others the claim that follows brings it."""
+class Taken:
+    """What was handed over to a wait: its `take`."""
 
-    async def brought(self, subject: Subject, waiting: "asyncio.Task[Claimed | None]") -> list[Claim]:
-        """What has come to the worker that waits."""
+    def __init__(self) -> None:
+        self.claims: list[Claim] = []
+        self.calls = 0
+
+    def __call__(self, claims: Sequence[Claim], now: Micros) -> None:
+        assert claims
+        assert all(claim.claimed_at <= now < claim.lease_until for claim in claims)
+        self.claims.extend(claims)
+        self.calls += 1
+
+
+class TestHandingOver(Requirements):
+    """What a wait may hand over, on backends that do; on others the claim that follows brings it."""
+
+    async def brought(self, subject: Subject, waiting: "asyncio.Task[None]", taken: Taken) -> list[Claim]:
+        """What has come to the worker that waits: it is handed over before the wait ends."""
         await subject.advance(2 * SECOND)  # a backend need not push
-        handed = await within(waiting)
-        return await subject.claim(1) if handed is None else list(handed.claims)
+        await within(waiting)
+        assert taken.calls <= 1
+        return taken.claims or await subject.claim(1)
 
     async def test_it_is_a_claim(self, subject: Subject) -> None:
         """What was handed over is the worker's, as another claim on the same terms would have it, and nobody else's."""
-        other = await subject.another()
-        waiting = await begin(subject, room=1)
+        other, taken = await subject.another(), Taken()
+        waiting = await begin(subject, room=1, take=taken)
         await other.enqueue([subject.task("key")])
-        [claim] = await self.brought(subject, waiting)
+        [claim] = await self.brought(subject, waiting, taken)
         assert (claim.key, claim.function, claim.payload, claim.delivery) == ("key", "work", b"payload", 1)
         assert not await subject.claim(worker="other", by=other)
         assert await other.renew([claim], LEASE) == [Renewal.RENEWED]
@@ -252,37 +267,39 @@ class TestHandingOver(Requirements):
 
     async def test_of_any_function(self, subject: Subject) -> None:
         """None: of all functions."""
-        waiting = await begin(subject, None, room=1)
+        taken = Taken()
+        waiting = await begin(subject, None, room=1, take=taken)
         await subject.add("key", function="whatever")
-        [claim] = await self.brought(subject, waiting)
+        [claim] = await self.brought(subject, waiting, taken)
         assert (claim.key, claim.function) == ("key", "whatever")
 
     @needs_push
     async def test_its_lease_counts_from_then(self, subject: Subject) -> None:
         """The lease is that of the claim before, from the moment it was handed over."""
-        waiting = await begin(subject, room=1)
+        taken = Taken()
+        waiting = await begin(subject, room=1, take=taken)
         before = subject.now
         await subject.add("key")
-        handed = await within(waiting)
-        [claim] = await subject.claim(1) if handed is None else handed.claims
+        await within(waiting)
+        [claim] = taken.claims or await subject.claim(1)
         assert before + LEASE <= claim.lease_until <= subject.now + LEASE
-        if handed is not None:
-            assert_leads_to(handed, claim.lease_until)
 
     async def test_only_of_the_functions_that_are_waited_for(self, subject: Subject) -> None:
         """A wait's functions are those it was begun with."""
-        waiting = await begin(subject, room=1)
+        taken = Taken()
+        waiting = await begin(subject, room=1, take=taken)
         await subject.add("strange", function="other")
         await subject.add("key")
         await subject.advance(2 * SECOND)
-        handed = await within(waiting)
-        assert handed is None or [claim.key for claim in handed.claims] == ["key"]
+        await within(waiting)
+        assert [claim.key for claim in taken.claims] in ([], ["key"])
 
     async def test_no_more_than_there_is_room_for(self, subject: Subject) -> None:
         """The claim before has said how many there may be."""
-        waiting = await begin(subject, room=1)
+        taken = Taken()
+        waiting = await begin(subject, room=1, take=taken)
         await subject.add("a", "b", "c")
-        [claim] = await self.brought(subject, waiting)
+        [claim] = await self.brought(subject, waiting, taken)
         assert claim.key == "a"
         assert [claim.key for claim in await subject.claim()] == ["b", "c"]
 
@@ -290,50 +307,63 @@ class TestHandingOver(Requirements):
         """Nor is anything handed over after a claim that has brought as many as it asked for."""
         (await begin(subject)).cancel()  # whatever rings is in force
         await subject.add("first")
-        claimed = await subject.backend.claim("worker", WORK, 1, LEASE)
-        waiting = started(subject.backend.wait(WORK, claimed.mark, None))
+        claimed, taken = await subject.backend.claim("worker", WORK, 1, LEASE), Taken()
+        waiting = started(subject.backend.wait(WORK, claimed.mark, None, taken))
         await asyncio.wait({waiting}, timeout=0.05)
         await subject.add("key")
         await subject.advance(2 * SECOND)
-        assert await within(waiting) is None
+        await within(waiting)
+        assert not taken.claims
+        await subject.take("key")
+
+    async def test_nothing_to_who_takes_nothing(self, subject: Subject) -> None:
+        """`take` is None: the wait is a hint only."""
+        waiting = await begin(subject, room=1)
+        await subject.add("key")
+        await subject.advance(2 * SECOND)
+        await within(waiting)
         await subject.take("key")
 
     async def test_not_while_a_hold_is_running(self, subject: Subject) -> None:
         """What replaces a run waits for its end."""
-        hold = await subject.running()
-        waiting = await begin(subject, room=1)
+        hold, taken = await subject.running(), Taken()
+        waiting = await begin(subject, room=1, take=taken)
         await subject.replace("key")
         await asyncio.wait({waiting}, timeout=0.05)
-        assert not waiting.done() or await waiting is None
+        assert not taken.claims
         await subject.ack(Ack.complete(hold))
-        [claim] = await self.brought(subject, waiting)
+        [claim] = await self.brought(subject, waiting, taken)
         assert claim.generation == hold.generation + 1
 
     async def test_a_cancelled_wait_loses_nothing(self, subject: Subject) -> None:
-        """Whoever cancels a wait gets nothing; what was on its way goes back, and this delivery is not counted."""
+        """What was handed over to a wait is its caller's, though that cancels it; what comes later goes back, and this
+        delivery is not counted."""
         other = await subject.another()
         for turns in range(10):
-            waiting = await begin(subject, room=1)
+            taken = Taken()
+            waiting = await begin(subject, room=1, take=taken)
             adding = started(other.enqueue([subject.task("key")]))
             for _ in range(turns):
                 await asyncio.sleep(0)
             waiting.cancel()
             await within(asyncio.wait({waiting, adding}))
-            handed = None if waiting.cancelled() else await waiting
-            claim = await found(subject) if handed is None else handed.claims[0]
+            claim = taken.claims[0] if taken.claims else await found(subject)
             assert claim.delivery == 1
             await subject.end(claim)
 
-    async def test_it_may_be_waited_on(self, subject: Subject) -> None:
-        """The mark of what was handed over is good for another wait, as that of a claim."""
-        waiting = await begin(subject, room=3)
+    async def test_the_mark_is_still_good(self, subject: Subject) -> None:
+        """The wait that follows what was handed over counts from the same claim."""
+        (await begin(subject)).cancel()  # whatever rings is in force
+        claimed = await subject.backend.claim("worker", WORK, 3, LEASE)
         for key in ("a", "b", "c"):
+            taken = Taken()
+            waiting = started(subject.backend.wait(WORK, claimed.mark, None, taken))
+            await asyncio.wait({waiting}, timeout=0.05)
             await subject.add(key)
             await subject.advance(2 * SECOND)
-            claimed = await within(waiting)
-            if claimed is None:
+            await within(waiting)
+            claims: Sequence[Claim] = taken.claims
+            if not claims:
                 claimed = await subject.backend.claim("worker", WORK, 3, LEASE)
-            assert [claim.key for claim in claimed.claims] == [key]
-            waiting = started(subject.backend.wait(WORK, claimed.mark, None))
-            await asyncio.wait({waiting}, timeout=0.05)
-        waiting.cancel()
+                claims = claimed.claims
+            assert [claim.key for claim in claims] == [key]

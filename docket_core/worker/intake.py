@@ -2,14 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from docket_core import instrumentation
-from docket_core.backend.clock import SECOND
+from docket_core.backend.clock import SECOND, Micros
 from docket_core.backend.finishing import Finishing
 from docket_core.backend.kit import backoff, sleep
-from docket_core.backend.model import Claimed
+from docket_core.backend.model import Claim, Claimed, Ended
 from docket_core.backend.states import State
 from docket_core.errors import BackendError
 from docket_core.logs import get_logger
@@ -47,6 +48,8 @@ class Intake:
         """A claim under way that is not waited for any more."""
         self.claimed = asyncio.Event()
         """Set once a claim has gone through."""
+        self._taken = False
+        """Whether something was handed over during the latest wait."""
         self._last_success = 0.0
 
     def could_claim(self, seconds: float) -> bool:
@@ -108,7 +111,8 @@ class Intake:
             failures = 0
             self._last_success = time.monotonic()
             self.claimed.set()
-            self._start(claimed, began)
+            self._start(claimed.claims, claimed.now, began)
+            self._note(claimed.ended)
             if len(claimed.claims) >= room:
                 self._worker.begin_soon()
                 continue  # the next claim is on its way to the store before these begin
@@ -142,40 +146,43 @@ class Intake:
     def _leave(self, claiming: "asyncio.Task[Claimed]") -> None:
         self._left = claiming
 
-    def _start(self, claimed: Claimed, began: float) -> None:
+    def _start(self, claims: Sequence[Claim], now: Micros, began: float) -> None:
+        for claim in claims:
+            self._worker.begin(claim, began + (claim.lease_until - now) / SECOND)
+
+    def _take(self, claims: Sequence[Claim], now: Micros) -> None:
+        """Begin what was handed over; where the event loop was held up for half its lease, it goes back."""
         worker = self._worker
-        for claim in claimed.claims:
-            left = claim.lease_until - claimed.now
-            if left * 2 > worker.lease:
-                worker.begin(claim, began + left / SECOND)
-            else:  # handed over while the event loop was held up
+        self._taken = True
+        if self.stopping or any((claim.lease_until - now) * 2 <= worker.lease for claim in claims):
+            for claim in claims:
                 worker.give_back(claim)
-        for ended in claimed.ended:
+            return
+        self._last_success = time.monotonic()
+        self._start(claims, now, self._last_success)
+        worker.begin_now()
+
+    def _note(self, all_ended: Sequence[Ended]) -> None:
+        for ended in all_ended:
             if ended.state is State.FAILED:
                 logger.error("%s %r was given up: %s", ended.function, ended.key, ended.reason)
-                labels = {"docket.name": worker.docket.name, "docket.task": ended.function}
+                labels = {"docket.name": self._worker.docket.name, "docket.task": ended.function}
                 instrumentation.TASKS_FAILED.add(1, labels)
 
     async def _wait_for_work(self, claimed: Claimed) -> None:
         """Sleep until a claim may bring something; what is handed over meanwhile begins, and is slept on."""
         worker = self._worker
         while not self.stopping:
-            functions, handed = worker.claimable(), None
+            functions, self._taken = worker.claimable(), False
             if functions is not self._asked or (self._until_finished and self._nudged.is_set()):
                 return
             try:
                 with self._waiting:
-                    handed = await self._backend.wait(functions, claimed.mark, claimed.next_at)
+                    await self._backend.wait(functions, claimed.mark, claimed.next_at, self._take)
             except BackendError as error:
                 await self._pause(1, error)
-            if handed is None:
+            if not self._taken or self._until_finished or worker.room() <= 0:
                 return
-            self._last_success = time.monotonic()
-            self._start(handed, self._last_success)
-            await worker.begun()
-            if self._until_finished or worker.room() <= 0:
-                return
-            claimed = handed
 
     async def _until_nudged(self) -> None:
         if not self.stopping:

@@ -312,10 +312,14 @@ class Worker:
         if self._active is not None:
             asyncio.get_running_loop().call_soon(self._active.begin_taken)
 
-    async def begun(self) -> None:
-        """Let what was claimed begin, before anything else is done."""
+    def begin_now(self) -> None:
+        """Let what was claimed begin in the next turn of the event loop."""
         if self._active is not None:
             self._active.begin_taken()
+
+    async def begun(self) -> None:
+        """Let what was claimed begin, before anything else is done."""
+        self.begin_now()
         await asyncio.sleep(0)
 
     def stop_run(self, token: int, why: Stop) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from typing import cast
 
 from docket_core.backend.clock import SECOND, Micros
-from docket_core.backend.model import Ack, Claim, Claimed, Enqueued, Mark, OnConflict, Renewal, Task
-from docket_memory.events import Mark as Handing
+from docket_core.backend.model import Ack, Claim, Claimed, Enqueued, Mark, OnConflict, Renewal, Take, Task
+from docket_memory.events import Mark as Since
 from docket_memory.events import Waiter
 from docket_memory.parts import Entry, Part
 from docket_memory.store import Store
@@ -188,22 +188,24 @@ class ForgetsFreedPermits(Sound):
 class Oversleeps(Sound):
     """Sleeps until a push, and loses the pushes."""
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
         await asyncio.Event().wait()
-        return None
 
 
 class SleepsThroughBreaks(Sound):
     """Sleeps until a push, and has lost the way by which it would come."""
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
-        waiting = asyncio.ensure_future(super().wait(functions, since, until))
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
+        waiting = asyncio.ensure_future(super().wait(functions, since, until, take))
         try:
             while not waiting.done():
                 await asyncio.wait({waiting}, timeout=0.01)
                 if self.disrupted:
                     await asyncio.Event().wait()
-            return waiting.result()
         finally:
             waiting.cancel()
 
@@ -211,15 +213,32 @@ class SleepsThroughBreaks(Sound):
 class SpinsInWait(Sound):
     """Never sleeps."""
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
         return None
 
 
 class HandsOverToAnybody(Sound):
     """Hands over what is of no function that is waited for."""
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
-        return await super().wait(None, since, until)
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
+        await super().wait(None, since, until, take)
+
+
+def _throw_away(claims: Sequence[Claim], now: Micros) -> None:
+    """Takes what nobody asked for."""
+
+
+class HandsOverToNobody(Sound):
+    """Hands over to a wait that takes nothing."""
+
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
+        await super().wait(functions, since, until, take or _throw_away)
 
 
 class HandsOverWithoutRoom(Sound):
@@ -230,7 +249,7 @@ class HandsOverWithoutRoom(Sound):
             self, worker: str, functions: AbstractSet[str] | None, limit: int, lease: Micros, max_deliveries: int | None
         ) -> Claimed:
             claimed = super().claim(worker, functions, limit, lease, max_deliveries)
-            return claimed._replace(mark=cast("Handing", claimed.mark)._replace(asks=True))
+            return claimed._replace(mark=cast("Since", claimed.mark)._replace(has_room=True))
 
 
 class HandsOverHolds(Sound):
@@ -246,20 +265,37 @@ class HandsOverAndKeeps(Sound):
     """What was handed over can be claimed as well."""
 
     class store(Store):
-        def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
-            claimed = super().woken(waiter, cancelled=cancelled)
-            for claim in () if claimed is None else claimed.claims:
-                self.ack(Ack.release(claim), self.clock.now())
-            return claimed
+        def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
+            super()._hand_over(part, waiter, now)
+            self.ack(Ack.release(part.claim()), now)
+
+
+class HandsOverMore(Sound):
+    """Hands over all that comes until the wait has ended."""
+
+    class store(Store):
+        def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
+            take = waiter.take
+            super()._hand_over(part, waiter, now)
+            waiter.take = take
 
 
 class LosesWhatIsHandedOver(Sound):
-    """What was handed over to a wait that is cancelled comes back when its lease has lapsed only."""
+    """What is handed over to a wait that is cancelled meanwhile comes back when its lease has lapsed only."""
 
     class store(Store):
-        def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
-            claimed = super().woken(waiter)
-            return None if cancelled else claimed
+        def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
+            take = waiter.take
+
+            def tell(claims: Sequence[Claim], now: Micros) -> None:
+                if take is not None and waiter in self.waiters:
+                    take(claims, now)
+
+            def tell_later(claims: Sequence[Claim], now: Micros) -> None:
+                asyncio.get_running_loop().call_soon(tell, claims, now)
+
+            waiter.take = tell_later
+            super()._hand_over(part, waiter, now)
 
 
 class HandsOverForShort(Sound):
@@ -272,17 +308,21 @@ class HandsOverForShort(Sound):
 
 
 class HandsOverOnce(Sound):
-    """The mark of what was handed over is good for nothing."""
+    """The second wait that counts from one claim never ends."""
 
     class store(Store):
-        def woken(self, waiter: Waiter, *, cancelled: bool = False) -> Claimed | None:
-            claimed = super().woken(waiter, cancelled=cancelled)
-            return None if claimed is None else claimed._replace(mark=None)
+        used: Since | None = None
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> Claimed | None:
-        if since is None:
+        def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
+            super()._hand_over(part, waiter, now)
+            self.used = waiter.mark
+
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
+        if getattr(self._store, "used", None) is since:
             await asyncio.Event().wait()
-        return await super().wait(functions, since, until)
+        await super().wait(functions, since, until, take)
 
 
 CLAIMING = (
@@ -322,10 +362,12 @@ CLAIMING = (
     Mutant(SleepsThroughBreaks, ("TestWait.test_lost_push_costs_latency_only",)),
     Mutant(SpinsInWait, ("TestWait.test_sleeps_while_nothing_happens",)),
     Mutant(HandsOverToAnybody, ("TestHandingOver.test_only_of_the_functions_that_are_waited_for",)),
+    Mutant(HandsOverToNobody, ("TestHandingOver.test_nothing_to_who_takes_nothing",)),
+    Mutant(HandsOverMore, ("TestHandingOver.test_no_more_than_there_is_room_for",)),
     Mutant(HandsOverWithoutRoom, ("TestHandingOver.test_nothing_where_there_is_no_room",)),
     Mutant(HandsOverHolds, ("TestHandingOver.test_not_while_a_hold_is_running",)),
     Mutant(HandsOverAndKeeps, ("TestHandingOver.test_it_is_a_claim",)),
     Mutant(LosesWhatIsHandedOver, ("TestHandingOver.test_a_cancelled_wait_loses_nothing",)),
     Mutant(HandsOverForShort, ("TestHandingOver.test_its_lease_counts_from_then",)),
-    Mutant(HandsOverOnce, ("TestHandingOver.test_it_may_be_waited_on",)),
+    Mutant(HandsOverOnce, ("TestHandingOver.test_the_mark_is_still_good",)),
 )

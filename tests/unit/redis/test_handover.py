@@ -1,13 +1,13 @@
 """An idle worker is handed the next task by the add itself, and nothing is lost or kept on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from docket_core.backend.clock import SECOND
+from docket_core.backend.clock import SECOND, Micros
 from docket_core.backend.model import Ack, Acked, Claim, Claimed
 from docket_core.backend.protocol import Backend
 from docket_core.errors import BackendUnavailable
@@ -40,29 +40,47 @@ async def other(server: RedisServer) -> AsyncIterator[Backend]:
         yield backend
 
 
+class Wait:
+    """A wait under way, and what it was handed."""
+
+    def __init__(self, backend: Backend, functions: frozenset[str] | None, claimed: Claimed) -> None:
+        self.claims: list[Claim] = []
+        self.mark = claimed.mark
+        self.task = asyncio.create_task(backend.wait(functions, claimed.mark, claimed.next_at, self._take))
+
+    def _take(self, claims: Sequence[Claim], now: Micros) -> None:
+        assert all(abs(now - claim.claimed_at) < SECOND for claim in claims)
+        assert not self.task.done()
+        self.claims.extend(claims)
+
+    async def handed(self) -> Claim:
+        """What was handed over to it."""
+        await within(self.task)
+        [claim] = self.claims
+        return claim
+
+    async def cancelled(self) -> None:
+        """Cancel it."""
+        self.task.cancel()
+        await within(asyncio.wait({self.task}))
+
+
 async def asking(
     server: RedisServer, backend: Backend, functions: frozenset[str] | None = WORK, lease: int = LEASE
-) -> "asyncio.Task[Claimed | None]":
+) -> Wait:
     """A wait whose ask is in force."""
     while True:
         before = server.command(*ASK)
         claimed = await backend.claim("worker", functions, 10, lease)
         assert not claimed.claims
-        waiting = asyncio.create_task(backend.wait(functions, claimed.mark, claimed.next_at))
-        await until(lambda: waiting.done() or server.command(*ASK) not in {None, before})  # noqa: B023
-        if not waiting.done():  # the first wait ends once it hears the bells
+        waiting = Wait(backend, functions, claimed)
+        await until(lambda: waiting.task.done() or server.command(*ASK) not in {None, before})  # noqa: B023
+        if not waiting.task.done():  # the first wait ends once it hears the bells
             return waiting
 
 
 async def claimed_by(backend: Backend, worker: str = "other") -> list[Claim]:
     return list((await backend.claim(worker, WORK, 10, LEASE)).claims)
-
-
-async def handed(waiting: "asyncio.Task[Claimed | None]") -> Claimed:
-    """What was handed over to a wait."""
-    claimed = await within(waiting)
-    assert claimed is not None
-    return claimed
 
 
 async def found_by(backend: Backend) -> Claim:
@@ -95,12 +113,11 @@ async def test_the_next_task_is_handed_over(
     waiting = await asking(server, idle, functions)
     before = calls(server)
     await add(other, ["key"])
-    claimed = await handed(waiting)
+    claim = await waiting.handed()
     assert calls(server) == before + 1
-    [claim] = claimed.claims
     assert (claim.key, claim.run, claim.function, claim.payload) == ("key", "run-of-key", "work", b"payload")
     assert (claim.generation, claim.delivery, claim.attempt) == (1, 1, 1)
-    assert claim.lease_until == claim.claimed_at + LEASE == claimed.next_at
+    assert claim.lease_until == claim.claimed_at + LEASE
     assert not await claimed_by(other)
     assert await idle.ack([Ack.complete(claim)]) == [Acked.ACKED]
     assert not keys_left(server)
@@ -111,25 +128,25 @@ async def test_one_after_the_other(server: RedisServer, idle: Backend, other: Ba
     waiting = await asking(server, idle)
     for number in range(5):
         await add(other, [str(number)])
-        claimed = await handed(waiting)
-        assert [claim.key for claim in claimed.claims] == [str(number)]
-        waiting = asyncio.create_task(idle.wait(WORK, claimed.mark, claimed.next_at))
+        claim = await waiting.handed()
+        assert claim.key == str(number)
+        waiting = Wait(idle, WORK, Claimed((), 0, None, waiting.mark))
         await until(lambda: server.command(*ASK) is not None)
-        await idle.ack([Ack.complete(claim) for claim in claimed.claims])
-    waiting.cancel()
+        await idle.ack([Ack.complete(claim)])
+    waiting.task.cancel()
 
 
 async def test_another_function_is_left_to_others(server: RedisServer, idle: Backend, other: Backend) -> None:
     waiting = await asking(server, idle)
     await add(other, ["key"], "play")
     assert [claim.key for claim in (await other.claim("other", {"play"}, 10, LEASE)).claims] == ["key"]
-    assert not waiting.done()
-    waiting.cancel()
+    assert not waiting.task.done()
+    waiting.task.cancel()
 
 
 async def test_a_cancelled_wait_asks_no_more(server: RedisServer, idle: Backend, other: Backend) -> None:
     waiting = await asking(server, idle)
-    waiting.cancel()
+    waiting.task.cancel()
     await until(lambda: server.command(*ASK) is None)
     await add(other, ["key"])
     assert [claim.key for claim in await claimed_by(other)] == ["key"]
@@ -140,7 +157,8 @@ async def test_a_claim_ends_what_was_asked(server: RedisServer, idle: Backend, o
     waiting = await asking(server, idle)
     assert not await claimed_by(idle, "worker")
     await add(other, ["key"])
-    assert await within(waiting) is None
+    await within(waiting.task)
+    assert not waiting.claims
     assert [claim.key for claim in await claimed_by(other)] == ["key"]
 
 
@@ -150,7 +168,7 @@ async def test_a_closed_backend_asks_no_more(server: RedisServer, other: Backend
     assert server.command(*ASK) is None
     await add(other, ["key"])
     assert [claim.key for claim in await claimed_by(other)] == ["key"]
-    waiting.cancel()
+    waiting.task.cancel()
 
 
 async def test_whose_connection_is_gone_is_handed_nothing(server: RedisServer, idle: Backend, other: Backend) -> None:
@@ -160,26 +178,26 @@ async def test_whose_connection_is_gone_is_handed_nothing(server: RedisServer, i
     await add(other, ["key"])
     assert server.command(*ASK) is None
     assert [claim.key for claim in await claimed_by(other)] == ["key"]
-    waiting.cancel()
+    waiting.task.cancel()
 
 
-async def test_what_comes_as_a_wait_is_cancelled_is_given_back(
+async def test_what_comes_as_a_wait_is_cancelled_is_its_callers(
     server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It keeps its place, and this delivery is not counted."""
+    """It was handed over before."""
     waiting = await asking(server, idle)
     hear = Handovers.heard
 
-    def hear_and_cancel(self: Handovers, channel: str, data: bytes) -> None:
+    def cancel_and_hear(self: Handovers, channel: str, data: bytes) -> None:
+        waiting.task.cancel()
         hear(self, channel, data)
-        waiting.cancel()
 
-    monkeypatch.setattr(Handovers, "heard", hear_and_cancel)
+    monkeypatch.setattr(Handovers, "heard", cancel_and_hear)
     await add(other, ["key"])
-    await within(asyncio.wait({waiting}))
-    assert waiting.cancelled()
-    claim = await within(found_by(other))
-    assert (claim.key, claim.delivery, claim.generation) == ("key", 1, 1)
+    await within(asyncio.wait({waiting.task}))
+    [claim] = waiting.claims
+    assert not await claimed_by(other)
+    assert await idle.ack([Ack.complete(claim)]) == [Acked.ACKED]
 
 
 async def test_what_comes_after_a_wait_is_given_back(
@@ -190,8 +208,7 @@ async def test_what_comes_after_a_wait_is_given_back(
     late = delayed(monkeypatch)
     await add(other, ["key"])
     await until(lambda: bool(late))
-    waiting.cancel()
-    await within(asyncio.wait({waiting}))
+    await waiting.cancelled()
     late[0]()
     claim = await within(found_by(other))
     assert (claim.key, claim.delivery, claim.generation) == ("key", 1, 1)
@@ -217,7 +234,7 @@ async def test_what_a_failed_claim_has_not_brought_is_given_back(
             claim = await within(found_by(other))
             break
     assert (claim.key, claim.generation) == ("key", 1)
-    waiting.cancel()
+    waiting.task.cancel()
 
 
 async def test_a_message_that_is_lost_costs_latency_only(
@@ -228,7 +245,7 @@ async def test_a_message_that_is_lost_costs_latency_only(
     late = delayed(monkeypatch)
     await add(other, ["key"])
     await until(lambda: bool(late))
-    waiting.cancel()
+    waiting.task.cancel()
     [claim] = await claimed_by(idle, "worker")
     assert (claim.key, claim.delivery, claim.lease_until - claim.claimed_at) == ("key", 1, LEASE)
     late[0]()
@@ -249,7 +266,7 @@ async def test_a_message_that_comes_during_a_claim_is_heard_once(
     late[0]()
     assert len(await claiming) == 1
     assert not await claimed_by(idle, "worker")
-    waiting.cancel()
+    waiting.task.cancel()
 
 
 async def test_a_strange_message_is_left_out(
@@ -262,7 +279,7 @@ async def test_a_strange_message_is_left_out(
     strange: Any = channel[0]
     server.command("PUBLISH", strange[0], "hello")
     await add(other, ["key"])
-    assert [claim.key for claim in (await handed(waiting)).claims] == ["key"]
+    assert (await waiting.handed()).key == "key"
     assert "nobody can read" in caplog.text
 
 

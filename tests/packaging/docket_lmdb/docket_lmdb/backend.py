@@ -29,6 +29,7 @@ from docket_core.backend.model import (
     ProgressUpdate,
     Released,
     Renewal,
+    Take,
     Task,
 )
 from docket_core.backend.protocol import Enqueuer, Subscription
@@ -165,7 +166,9 @@ class LmdbBackend:
     ) -> Claimed:
         return await self._do(lambda step: many.claim(step, worker, functions, limit, lease, max_deliveries))
 
-    async def wait(self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None) -> None:
+    async def wait(
+        self, functions: AbstractSet[str] | None, since: Mark, until: Micros | None, take: Take | None = None
+    ) -> None:
         wanted = None if functions is None else {digest(function) for function in functions}
         mark = cast("int", since)
         sleeping = asyncio.ensure_future(wait_for_event(asyncio.Event(), self._clock, until))
