@@ -1,16 +1,16 @@
 """A worker whose event loop was held up while the next task was handed over to it."""
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from docket_core import CurrentExecution, Docket, Execution
 from docket_redis.handover import Handovers
 from tests.support.servers.redis import RedisServer
-from tests.support.workers import Signal, within, working
+from tests.support.workers import Signal, until, working
+from tests.unit.redis.support import NAME
+from tests.unit.redis.test_handover import ASK
 
 LEASE = timedelta(milliseconds=800)
 
@@ -19,39 +19,27 @@ async def test_what_is_seen_late_goes_back(server: RedisServer, monkeypatch: pyt
     """It would begin with less than half a lease; the delivery is not counted, and the worker claims it anew."""
     ages: list[timedelta] = []
     heard: list[bytes] = []
-    begun, done, waits = Signal(), Signal(), Signal()
+    done = Signal()
     hear = Handovers.heard
 
-    def hear_and_tell(self: Handovers, channel: str, data: bytes) -> None:
+    def hear_late(self: Handovers, channel: str, data: bytes) -> None:
         heard.append(data)
+        time.sleep(0.6 * LEASE.total_seconds())
         hear(self, channel, data)
 
     async def look(execution: Execution = CurrentExecution()) -> None:
         assert execution.started_at is not None
         assert not execution.redelivered
         ages.append(datetime.now(UTC) - execution.started_at)
-        (done if begun.given else begun).give()
+        done.give()
 
-    monkeypatch.setattr(Handovers, "heard", hear_and_tell)
-    async with Docket("orders", server.url) as docket:
-        wait = docket.backend.wait
-
-        async def wait_and_tell(*arguments: Any) -> None:
-            if begun.given:
-                waits.give()
-            await wait(*arguments)
-
-        monkeypatch.setattr(docket.backend, "wait", wait_and_tell)
-        async with working(docket, redelivery_timeout=LEASE) as worker:
-            await within(worker.has_claimed())
+    monkeypatch.setattr(Handovers, "heard", hear_late)
+    async with Docket(NAME, server.url) as docket:
+        docket.register(look)
+        async with working(docket, redelivery_timeout=LEASE):
+            await until(lambda: server.command(*ASK) is not None)
             await docket.add(look)()
-            await begun.seen()
-            await waits.seen()
-            await asyncio.sleep(0.1)  # what it asks for is known to the server
-            before = len(heard)
-            await docket.add(look)()
-            time.sleep(0.6 * LEASE.total_seconds())  # noqa: ASYNC251  # the event loop is held up
             await done.seen()
-    assert len(heard) == before + 1
-    assert len(ages) == 2
-    assert ages[1] < LEASE / 2
+    assert len(heard) == 1
+    assert len(ages) == 1
+    assert ages[0] < LEASE / 2
