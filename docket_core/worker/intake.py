@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from docket_core import instrumentation
 from docket_core.backend.clock import SECOND, Micros
 from docket_core.backend.finishing import Finishing
-from docket_core.backend.kit import backoff, sleep
+from docket_core.backend.kit import MAX_WAIT, backoff, sleep
 from docket_core.backend.model import Claim, Claimed, Ended
 from docket_core.backend.states import State
 from docket_core.errors import BackendError
@@ -48,8 +48,8 @@ class Intake:
         """A claim under way that is not waited for any more."""
         self.claimed = asyncio.Event()
         """Set once a claim has gone through."""
-        self._taken = False
-        """Whether something was handed over during the latest wait."""
+        self._taken_at: Micros | None = None
+        """When something was handed over during the latest wait, by the store's time."""
         self._last_success = 0.0
 
     def could_claim(self, seconds: float) -> bool:
@@ -153,7 +153,7 @@ class Intake:
     def _take(self, claims: Sequence[Claim], now: Micros) -> None:
         """Begin what was handed over; where the event loop was held up for half its lease, it goes back."""
         worker = self._worker
-        self._taken = True
+        self._taken_at = now
         if self.stopping or any((claim.lease_until - now) * 2 <= worker.lease for claim in claims):
             for claim in claims:
                 worker.give_back(claim)
@@ -170,10 +170,11 @@ class Intake:
                 instrumentation.TASKS_FAILED.add(1, labels)
 
     async def _wait_for_work(self, claimed: Claimed) -> None:
-        """Sleep until a claim may bring something; what is handed over meanwhile begins, and is slept on."""
+        """Sleep until a claim may bring something. What is handed over meanwhile begins, and is slept on; but a claim
+        follows within two seconds, as only that finds what somebody's lapsed lease has left."""
         worker = self._worker
         while not self.stopping:
-            functions, self._taken = worker.claimable(), False
+            functions, self._taken_at = worker.claimable(), None
             if functions is not self._asked or (self._until_finished and self._nudged.is_set()):
                 return
             try:
@@ -181,7 +182,8 @@ class Intake:
                     await self._backend.wait(functions, claimed.mark, claimed.next_at, self._take)
             except BackendError as error:
                 await self._pause(1, error)
-            if not self._taken or self._until_finished or worker.room() <= 0:
+            taken_at = self._taken_at
+            if taken_at is None or taken_at - claimed.now >= MAX_WAIT or self._until_finished or worker.room() <= 0:
                 return
 
     async def _until_nudged(self) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from docket_core.backend.clock import SECOND, Micros
+from docket_core import CurrentExecution, Docket, Execution
+from docket_core.backend.clock import SECOND, ManualClock, Micros
 from docket_core.backend.model import Ack, Acked, Claim, Task
 from docket_core.backend.protocol import Backend
 from docket_core.backend.records import Topic
 from docket_core.backend.registry import open_backend
-from tests.support.workers import within
+from tests.support.workers import until, within, working
 
 WORK = frozenset({"work"})
 LEASE = 30 * SECOND
@@ -32,9 +33,9 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
 class Wait:
     """A wait under way, and what it was handed."""
 
-    def __init__(self, backend: Backend, mark: object) -> None:
+    def __init__(self, backend: Backend, mark: object, function: str = "work") -> None:
         self.claims: list[Claim] = []
-        self.task = asyncio.create_task(backend.wait(WORK, mark, None, self._take))
+        self.task = asyncio.create_task(backend.wait({function}, mark, None, self._take))
 
     def _take(self, claims: Sequence[Claim], now: Micros) -> None:
         assert all(claim.claimed_at <= now for claim in claims)
@@ -123,3 +124,38 @@ async def test_a_loop_that_was_closed_is_handed_nothing(backend: Backend) -> Non
     assert await claimed_by_another(backend) == ["key"]
     assert not left[0].claims
     left[0].task._log_destroy_pending = False  # type: ignore[attr-defined]  # it never ends
+
+
+async def handed_one(docket: Docket, begun: list[tuple[str, bool]]) -> Claim:
+    """What a worker gets that waits beside another one: either may be handed the next task."""
+    for _ in range(100):
+        claimed = await docket.backend.claim("dead", {"note"}, 1, LEASE)
+        wait = Wait(docket.backend, claimed.mark, "note")
+        await asyncio.sleep(0)
+        begun.clear()
+        await docket.add(docket.tasks["note"])()
+        await until(lambda: bool(wait.claims or begun))  # noqa: B023
+        wait.task.cancel()
+        if wait.claims:
+            return wait.claims[0]
+    raise AssertionError("the worker that runs is handed everything")
+
+
+async def test_what_a_dead_worker_was_handed_is_taken_over_though_others_keep_coming() -> None:
+    """A worker that is handed one task after the other looks for lapsed leases all the same."""
+    clock = ManualClock()
+    begun: list[tuple[str, bool]] = []
+
+    async def note(execution: Execution = CurrentExecution()) -> None:
+        begun.append((execution.key, execution.redelivered))
+
+    async with Docket("orders", "memory://dead", clock=clock) as docket:
+        docket.register(note)
+        async with working(docket) as worker:
+            await within(worker.has_claimed())
+            dead = await handed_one(docket, begun)
+            for number in range(LEASE // SECOND + 3):
+                clock.advance(SECOND)
+                await docket.add(note, key=f"{number}")()
+                await until(lambda: (f"{number}", False) in begun)  # noqa: B023
+    assert (dead.key, True) in begun
