@@ -23,6 +23,7 @@ import asyncpg
 
 from benchmarks.places import places
 from benchmarks.wire import Wire
+from docket_core.ids import uuid7
 
 ROUNDS, SECONDS, SAMPLES = 5, 1.0, 200
 ADD = "redis.call('XADD', KEYS[1], '*', 'p', ARGV[1]); redis.call('PUBLISH', KEYS[1]..'-bell', '')"
@@ -195,29 +196,40 @@ def after_a_pause() -> float:
     return statistics.median(rested) / at_once
 
 
-async def woken() -> float:
-    """From one task to the first line of another that a third one starts, after a pause, the median in milliseconds."""
+async def woken(*, encoded: bool = False) -> float:
+    """From one task to the first line of another that a third one starts, after a pause, the median in milliseconds.
+
+    Args:
+        encoded: a call with an id is pickled before, and unpickled by the one that is started.
+    """
     told, begun = asyncio.Event(), asyncio.Event()
     taken: list[float] = []
+    calls: dict[str, bytes] = {}
     runs: set[asyncio.Task[None]] = set()
 
-    async def body(called: float) -> None:
+    async def body(*_: object) -> None:
         taken.append(1000 * (time.perf_counter() - called))
         begun.set()
+
+    async def decoded(call: bytes) -> None:
+        args, kwargs = pickle.loads(call)
+        await body(*args, **kwargs)
 
     async def worker() -> None:
         while True:
             await told.wait()
             told.clear()
-            run = asyncio.create_task(body(called))
+            run = asyncio.create_task(decoded(calls.popitem()[1]) if calls else body())
             runs.add(run)
             run.add_done_callback(runs.discard)
 
     working = asyncio.create_task(worker())
-    for _ in range(SAMPLES):
+    for number in range(SAMPLES):
         begun.clear()
         await asyncio.sleep(0.02 * random.uniform(0.5, 1.5))
         called = time.perf_counter()
+        if encoded:
+            calls[uuid7()] = pickle.dumps([[number], {}])
         told.set()
         await begun.wait()
     working.cancel()
@@ -233,6 +245,8 @@ def main() -> None:
         print(f"SQLite, inserts by way of a thread: {_shown(shares)}x of those in place")
         print(f"the same calls after a pause: {_shown([after_a_pause() for _ in range(ROUNDS)])}x as long as without")
         print(f"memory, told and begun: {_shown([asyncio.run(woken()) for _ in range(ROUNDS)])} ms")
+        encoded = [asyncio.run(woken(encoded=True)) for _ in range(ROUNDS)]
+        print(f"memory, the same with a call that is encoded and decoded: {_shown(encoded)} ms")
         found: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(ROUNDS):
             for way, (store, _, _) in WAYS.items():

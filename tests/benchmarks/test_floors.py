@@ -20,6 +20,7 @@ def test_a_pause_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(floors, "SAMPLES", 5)
     assert floors.after_a_pause() > 0
     assert 0 < asyncio.run(floors.woken()) < 1000
+    assert 0 < asyncio.run(floors.woken(encoded=True)) < 1000
 
 
 def test_round_trips_between_processes_are_measured(tmp_path: Path) -> None:
