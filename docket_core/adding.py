@@ -142,7 +142,7 @@ class Adder(ABC):
         on_conflict = OnConflict.REPLACE if replace else OnConflict.KEEP
         if instrumentation.tracing():
             return await self._trace(execution, on_conflict, "schedule")
-        return await self._send(execution, on_conflict, {})
+        return await self._send(self.docket, execution, on_conflict, {})
 
     def _call(
         self,
@@ -160,25 +160,27 @@ class Adder(ABC):
             execution = Execution(docket, task.function, args, kwargs, key, when, function_name=task.name)
             if instrumentation.tracing():
                 return await self._trace(execution, on_conflict, operation)
-            return await self._send(execution, on_conflict, {})
+            return await self._send(docket, execution, on_conflict, {})
 
         return scheduled
 
     async def _trace(self, execution: Execution, on_conflict: OnConflict, operation: str) -> Execution:
-        attributes = self.docket.labels() | execution.specific_labels()
-        with instrumentation.tracer.start_as_current_span(f"docket.{operation}", attributes=attributes):
-            return await self._send(execution, on_conflict, instrumentation.outgoing_context())
-
-    async def _send(self, execution: Execution, on_conflict: OnConflict, outgoing: Mapping[str, str]) -> Execution:
         docket = self.docket
+        attributes = docket.labels() | execution.specific_labels()
+        with instrumentation.tracer.start_as_current_span(f"docket.{operation}", attributes=attributes):
+            return await self._send(docket, execution, on_conflict, instrumentation.outgoing_context())
+
+    async def _send(
+        self, docket: "Docket", execution: Execution, on_conflict: OnConflict, outgoing: Mapping[str, str]
+    ) -> Execution:
         if docket.strike_list.in_effect and self._is_struck(execution):
             return execution
-        reply = await self._enqueue(self._task(execution, outgoing), on_conflict)
+        reply = await self._enqueue(_task(docket, execution, outgoing), on_conflict)
         execution.accepted(reply)
         if reply.error is not None:
             raise reply.error
         if execution.disposition is Disposition.SCHEDULED:
-            self._count(execution.function_name, 1, on_conflict)
+            count_added(docket, execution.function_name, 1, on_conflict)
         return execution
 
     def _is_struck(self, execution: Execution) -> bool:
@@ -188,30 +190,6 @@ class Adder(ABC):
         execution.disposition = Disposition.STRUCK
         instrumentation.TASKS_STRICKEN.add(1, docket.labels_of(execution.function_name))
         return True
-
-    def _task(self, execution: Execution, outgoing: Mapping[str, str]) -> Task:
-        """The record to send; refuses, before anything is written, what cannot be sent."""
-        docket = self.docket
-        key, name, args, kwargs, run, trace, due, attempt = execution.sent()
-        if key is not run:  # else it was made here
-            check_label("key", key)
-        payload = encode_call(docket.codec, CodecContext(docket.name, key, name), args, kwargs)
-        if len(payload) > docket.max_payload:
-            check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
-        context = outgoing if trace is None else trace
-        headers = encode_headers(context) if context else b""
-        if due is None:
-            return Task(key, name, payload, run, headers, None, None, attempt)
-        check_due(due, docket.clock)
-        if isinstance(due, timedelta):
-            return Task(key, name, payload, run, headers, None, to_micros(due), attempt)
-        return Task(key, name, payload, run, headers, due, None, attempt)
-
-    def _count(self, function_name: str, number: int, on_conflict: OnConflict) -> None:
-        labels = self.docket.labels_of(function_name)
-        counter = instrumentation.TASKS_ADDED if on_conflict is OnConflict.KEEP else instrumentation.TASKS_REPLACED
-        counter.add(number, labels)
-        instrumentation.TASKS_SCHEDULED.add(number, labels)
 
     async def _call_many(self, calls: Iterable[TaskCall], on_conflict: OnConflict) -> list[Execution]:
         docket = self.docket
@@ -229,7 +207,7 @@ class Adder(ABC):
                     execution.when = call.when
                 self._check(call, on_conflict)
                 if not (docket.strike_list.in_effect and self._is_struck(execution)):
-                    tasks.append(self._task(execution, outgoing))
+                    tasks.append(_task(docket, execution, outgoing))
                     sent.append(execution)
             except (DocketError, ValueError, TypeError, KeyError) as error:
                 execution.refuse(str(error.args[0]) if isinstance(error, KeyError) else str(error))
@@ -242,7 +220,7 @@ class Adder(ABC):
                 if execution.disposition is Disposition.SCHEDULED:
                     scheduled[execution.function_name] += 1
             for name, number in scheduled.items():
-                self._count(name, number, on_conflict)
+                count_added(docket, name, number, on_conflict)
         return executions
 
     def _check(self, call: TaskCall, on_conflict: OnConflict) -> None:
@@ -250,6 +228,32 @@ class Adder(ABC):
         self.docket.functions.described(call.function_name).check_call(call.args, call.kwargs)
         if on_conflict is OnConflict.REPLACE and call.key is None:
             raise ConfigurationError("a call for replace_many needs a key")
+
+
+def _task(docket: "Docket", execution: Execution, outgoing: Mapping[str, str]) -> Task:
+    """The record to send; refuses, before anything is written, what cannot be sent."""
+    key, name, args, kwargs, run, trace, due, attempt = execution.sent()
+    if key is not run:  # else it was made here
+        check_label("key", key)
+    payload = encode_call(docket.codec, CodecContext(docket.name, key, name), args, kwargs)
+    if len(payload) > docket.max_payload:
+        check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
+    context = outgoing if trace is None else trace
+    headers = encode_headers(context) if context else b""
+    if due is None:
+        return Task(key, name, payload, run, headers, None, None, attempt)
+    check_due(due, docket.clock)
+    if isinstance(due, timedelta):
+        return Task(key, name, payload, run, headers, None, to_micros(due), attempt)
+    return Task(key, name, payload, run, headers, due, None, attempt)
+
+
+def count_added(docket: "Docket", function_name: str, number: int, on_conflict: OnConflict) -> None:
+    """Count calls that were put on a docket."""
+    labels = docket.labels_of(function_name)
+    counter = instrumentation.TASKS_ADDED if on_conflict is OnConflict.KEEP else instrumentation.TASKS_REPLACED
+    counter.add(number, labels)
+    instrumentation.TASKS_SCHEDULED.add(number, labels)
 
 
 def check_due(due: Micros | timedelta | None, clock: Clock) -> None:

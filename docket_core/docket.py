@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from docket_core import instrumentation
-from docket_core.adding import Adder, send_alike, send_tasks
+from docket_core.adding import Adder, count_added, send_alike, send_tasks
 from docket_core.backend.clock import SYSTEM_CLOCK, Clock, to_micros
 from docket_core.backend.kit import check_label
 from docket_core.backend.model import CancelReply, Enqueued, OnConflict, ProgressReply, ProgressUpdate, Task
@@ -98,7 +98,8 @@ class Docket(Adder):
         self.max_payload = 0
         """The most bytes of a payload that the open store takes."""
         self._stack: AsyncExitStack | None = None
-        self._strike_list = StrikeList(name=name, codec=self.codec)
+        self.strike_list = StrikeList(name=name, codec=self.codec)
+        """The strikes in force."""
         self.results = ResultStorage(result_storage, name, execution_ttl) if result_storage and execution_ttl else None
         self.outcomes = Outcomes(self)
         self._adds = Batcher[tuple[Task, OnConflict], Enqueued](self._send_adds, enough=_ENOUGH)
@@ -114,7 +115,7 @@ class Docket(Adder):
             await stack.enter_async_context(backend)
             self._backend, self.max_payload = backend, backend.capabilities.max_payload
             strikes = StrikeList(name=self.name, backend=backend, codec=self.codec)
-            self._strike_list = await stack.enter_async_context(strikes)
+            self.strike_list = await stack.enter_async_context(strikes)
             self.outcomes = Outcomes(self)
             stack.push_async_callback(self.outcomes.close)
             self._stack = stack.pop_all()
@@ -164,11 +165,6 @@ class Docket(Adder):
     def clock(self) -> Clock:
         """The clock for timers and for times that are only shown."""
         return self._clock or SYSTEM_CLOCK
-
-    @property
-    def strike_list(self) -> StrikeList:
-        """The strikes in force."""
-        return self._strike_list
 
     def open_backend(self) -> Backend:
         """Another user of the same store, not yet entered."""
@@ -274,7 +270,7 @@ class Docket(Adder):
         task = Task(key, last.function, last.payload, execution.new_run(), last.headers)
         execution.accepted(await self._enqueue(task, OnConflict.KEEP))
         if execution.disposition is Disposition.SCHEDULED:
-            self._count(execution.function_name, 1, OnConflict.KEEP)
+            count_added(self, execution.function_name, 1, OnConflict.KEEP)
         return execution
 
     async def strike(
@@ -292,7 +288,7 @@ class Docket(Adder):
             Unserializable: the codec does not take the value; nothing was written.
         """
         with self._span("strike", {}):
-            await self._strike_list.strike(function, parameter, operator, value)
+            await self.strike_list.strike(function, parameter, operator, value)
 
     async def restore(
         self,
@@ -303,15 +299,15 @@ class Docket(Adder):
     ) -> None:
         """Take back the strike that was made with the same arguments."""
         with self._span("restore", {}):
-            await self._strike_list.restore(function, parameter, operator, value)
+            await self.strike_list.restore(function, parameter, operator, value)
 
     async def send_instruction(self, instruction: Instruction) -> None:
         """Strike or restore, as an instruction that was made by hand says."""
-        await self._strike_list.send_instruction(instruction)
+        await self.strike_list.send_instruction(instruction)
 
     async def wait_for_strikes_loaded(self) -> None:
         """Return once all strikes that were in force at the start are known here."""
-        await self._strike_list.wait_for_strikes_loaded()
+        await self.strike_list.wait_for_strikes_loaded()
 
     async def snapshot(self) -> DocketSnapshot:
         """What stands on the docket now: lists of at most 1,000 tasks, exact totals, the workers."""
@@ -345,7 +341,7 @@ class Docket(Adder):
         return await self._progress(update)
 
     def _send_adds(self, items: list[tuple[Task, OnConflict]]) -> Awaitable[Sequence[Enqueued]]:
-        return send_tasks(self.backend, items)
+        return send_tasks(self._backend or self.backend, items)
 
     def _send_cancels(self, keys: list[str]) -> Awaitable[Sequence[CancelReply]]:
         return self.backend.cancel(keys)

@@ -5,7 +5,7 @@ import time
 from random import Random, SystemRandom
 
 _random = Random(SystemRandom().getrandbits(128))
-_VERSION_AND_VARIANT = (0x7 << 76) | (0x2 << 62)
+_VERSION, _VARIANT = 0x7000, 0x8000
 _MILLISECOND = 1_000_000
 
 
@@ -17,8 +17,9 @@ def uuid7() -> str:
     """
     milliseconds, rest = divmod(time.time_ns(), _MILLISECOND)
     fraction = (rest << 12) // _MILLISECOND
-    text = f"{(milliseconds << 80) | (fraction << 64) | _VERSION_AND_VARIANT | _random.getrandbits(62):032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    high, low = divmod(_random.getrandbits(62), 1 << 48)
+    time_high, time_low = divmod(milliseconds, 1 << 16)
+    return f"{time_high:08x}-{time_low:04x}-{_VERSION | fraction:x}-{_VARIANT | high:x}-{low:012x}"
 
 
 def reseed() -> None:

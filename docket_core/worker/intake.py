@@ -48,8 +48,10 @@ class Intake:
         """A claim under way that is not waited for any more."""
         self.claimed = asyncio.Event()
         """Set once a claim has gone through."""
-        self._taken_at: Micros | None = None
-        """When something was handed over during the latest wait, by the store's time."""
+        self._taken = False
+        """Whether something was handed over during the latest wait."""
+        self._taken_at: Micros = 0
+        """When that was, by the store's time."""
         self._last_success = 0.0
 
     def could_claim(self, seconds: float) -> bool:
@@ -153,7 +155,7 @@ class Intake:
     def _take(self, claims: Sequence[Claim], now: Micros) -> None:
         """Begin what was handed over; where the event loop was held up for half its lease, it goes back."""
         worker = self._worker
-        self._taken_at = now
+        self._taken, self._taken_at = True, now
         if self.stopping or any((claim.lease_until - now) * 2 <= worker.lease for claim in claims):
             for claim in claims:
                 worker.give_back(claim)
@@ -174,7 +176,7 @@ class Intake:
         follows within two seconds, as only that finds what somebody's lapsed lease has left."""
         worker = self._worker
         while not self.stopping:
-            functions, self._taken_at = worker.claimable(), None
+            functions, self._taken = worker.claimable(), False
             if functions is not self._asked or (self._until_finished and self._nudged.is_set()):
                 return
             try:
@@ -182,8 +184,9 @@ class Intake:
                     await self._backend.wait(functions, claimed.mark, claimed.next_at, self._take)
             except BackendError as error:
                 await self._pause(1, error)
-            taken_at = self._taken_at
-            if taken_at is None or taken_at - claimed.now >= MAX_WAIT or self._until_finished or worker.room() <= 0:
+            if not self._taken or self._taken_at - claimed.now >= MAX_WAIT or self._until_finished:
+                return
+            if worker.room() <= 0:
                 return
 
     async def _until_nudged(self) -> None:
