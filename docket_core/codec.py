@@ -126,12 +126,7 @@ def encode_call(codec: Codec, context: CodecContext, args: tuple[object, ...], k
     Raises:
         Unserializable: an argument cannot be encoded; nothing was written.
     """
-    try:
-        return codec.encode([list(args), dict(kwargs)], context)
-    except CodecError:
-        raise
-    except BaseException as error:  # a user's class may raise anything at all
-        raise _unserializable(codec, context, "the arguments", error) from error
+    return _encode(codec, [list(args), dict(kwargs)], context, "the arguments")
 
 
 def decode_call(codec: Codec, context: CodecContext, data: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -270,13 +265,9 @@ def _encode(codec: Codec, value: object, context: CodecContext, what: str) -> by
         return codec.encode(value, context)
     except CodecError:
         raise
-    except BaseException as error:  # as above
-        raise _unserializable(codec, context, what, error) from error
-
-
-def _unserializable(codec: Codec, context: CodecContext, what: str, error: BaseException) -> Unserializable:
-    whose = what if context.kind == "strike" else f"{what} of {context.function}"
-    return Unserializable(f"{whose} cannot be encoded by the {codec.name} codec: {exception_line(error)}")
+    except BaseException as error:  # a user's class may raise anything at all
+        whose = what if context.kind == "strike" else f"{what} of {context.function}"
+        raise Unserializable(f"{whose} cannot be encoded by the {codec.name} codec: {exception_line(error)}") from error
 
 
 def _decode(codec: Codec, data: bytes, context: CodecContext, what: str) -> object:

@@ -341,7 +341,7 @@ class Docket(Adder):
         return await self._progress(update)
 
     def _send_adds(self, items: list[tuple[Task, OnConflict]]) -> Awaitable[Sequence[Enqueued]]:
-        return send_tasks(self._backend or self.backend, items)
+        return send_tasks(self.backend, items)
 
     def _send_cancels(self, keys: list[str]) -> Awaitable[Sequence[CancelReply]]:
         return self.backend.cancel(keys)

@@ -60,9 +60,7 @@ def provided() -> bool:
 
 def tracing() -> bool:
     """Whether spans would go anywhere: a tracer provider has been set up, or a trace is under way."""
-    if getattr(trace, "_TRACER_PROVIDER", trace) is None and not get_current():
-        return False
-    return provided() or trace.get_current_span() is not trace.INVALID_SPAN
+    return provided() or (bool(get_current()) and trace.get_current_span() is not trace.INVALID_SPAN)
 
 
 def outgoing_context() -> dict[str, str]:

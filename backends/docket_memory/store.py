@@ -125,14 +125,23 @@ class Store(Audience):
         part = Part(task, entry.generation, when, now, self.next_sequence())
         entry.live = part
         self.live += 1
+        asker = None
         if self.waiters and not self.watched and entry.hold is None and part.ready_at <= now:
-            for waiter in self.waiters:
-                if waiter.takes(part.function) and self.ready.of(part.function) is None:
-                    self._hand_over(part, waiter, now)
-                    return part
-        self._index(entry, part)
-        self._tell_pending(part, now)
+            asker = self._asker(part.function, now)
+        if asker is not None:
+            self._hand_over(part, asker, now)
+        else:
+            self._index(entry, part)
+            self._tell_pending(part, now)
         return part
+
+    def _asker(self, function: str, now: Micros) -> Waiter | None:
+        """Who is to be handed the next task of `function`; nobody, where one is ready that has waited longer."""
+        index = self.ready.of(function)
+        first = None if index is None else index.first()
+        if first is not None and first[0] <= now:
+            return None
+        return next((waiter for waiter in self.waiters if waiter.takes(function)), None)
 
     def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
         """Claim a task for somebody who waits for the next one."""

@@ -86,19 +86,17 @@ class Bells:
         waiter = _Waiter(functions, until)
         self._waiters.add(waiter)
         ask = self._handovers.ask(mark, functions, until, waiter.event, take)
+        cancelled = True
         try:
             if ask is not None:
                 with suppress(BackendUnavailable):
                     await self._handovers.send(ask, mark.lease, functions)
             await wait_for_event(waiter.event, self._clock, until)
-        except BaseException:
-            if ask is not None:
-                self._handovers.leave(ask, cancelled=True)
-            raise
+            cancelled = False
         finally:
             self._waiters.discard(waiter)
-        if ask is not None:
-            self._handovers.leave(ask, cancelled=False)
+            if ask is not None:
+                self._handovers.leave(ask, cancelled=cancelled)
 
     def heard(self, channel: str, data: bytes) -> None:
         self._count += 1

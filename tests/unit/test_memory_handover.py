@@ -112,18 +112,31 @@ async def test_what_has_waited_longer_comes_first(backend: Backend) -> None:
     assert await claimed_by_another(backend) == ["first", "second"]
 
 
+async def test_one_that_is_due_later_is_no_older_one(backend: Backend) -> None:
+    """A function with something scheduled, as a cron task always has, is handed over all the same."""
+    await backend.schedule([task("later")._replace(delay=SECOND * 3600)])
+    wait = await waiting(backend)
+    await backend.enqueue([task("key")])
+    assert [claim.key for claim in wait.claims] == ["key"]
+    await within(wait.task)
+
+
 async def test_a_loop_that_was_closed_is_handed_nothing(backend: Backend) -> None:
     """Whoever waited there is gone."""
-    left: list[Wait] = []
+    taken: list[Claim] = []
+    left: list[Coroutine[Any, Any, None]] = []
 
     async def wait_and_leave() -> None:
-        left.append(await waiting(backend))
+        claimed = await backend.claim("worker", WORK, 10, LEASE)
+        wait = backend.wait(WORK, claimed.mark, None, lambda claims, _: taken.extend(claims))
+        wait.send(None)  # it sleeps, and is never woken
+        left.append(wait)
 
     in_another_thread(asyncio.new_event_loop(), wait_and_leave())
     await backend.enqueue([task("key")])
     assert await claimed_by_another(backend) == ["key"]
-    assert not left[0].claims
-    left[0].task._log_destroy_pending = False  # type: ignore[attr-defined]  # it never ends
+    assert not taken
+    left[0].close()
 
 
 async def handed_one(docket: Docket, begun: list[tuple[str, bool]]) -> Claim:

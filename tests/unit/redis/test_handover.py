@@ -91,8 +91,11 @@ async def found_by(backend: Backend) -> Claim:
     return claim
 
 
-def delayed(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """Keeps back what is handed over from now on; what is called then brings it."""
+async def on_its_way(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Wait, Callable[[], None]]:
+    """A wait that a task was handed over to, and what brings it the message of that, which is kept back."""
+    waiting = await asking(server, idle)
     late: list[Callable[[], None]] = []
     hear = Handovers.heard
 
@@ -100,7 +103,9 @@ def delayed(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
         late.append(lambda: hear(self, channel, data))
 
     monkeypatch.setattr(Handovers, "heard", keep_back)
-    return late
+    await add(other, ["key"])
+    await until(lambda: bool(late))
+    return waiting, late[0]
 
 
 @pytest.mark.parametrize("functions", [WORK, frozenset({"play", "work"}), None])
@@ -204,12 +209,9 @@ async def test_what_comes_after_a_wait_is_given_back(
     server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message was late: nobody waits any more."""
-    waiting = await asking(server, idle)
-    late = delayed(monkeypatch)
-    await add(other, ["key"])
-    await until(lambda: bool(late))
+    waiting, bring = await on_its_way(server, idle, other, monkeypatch)
     await waiting.cancelled()
-    late[0]()
+    bring()
     claim = await within(found_by(other))
     assert (claim.key, claim.delivery, claim.generation) == ("key", 1, 1)
 
@@ -218,15 +220,12 @@ async def test_what_a_failed_claim_has_not_brought_is_given_back(
     server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The claim that ends an ask may fail while the message is on its way."""
-    waiting = await asking(server, idle)
-    late = delayed(monkeypatch)
-    await add(other, ["key"])
-    await until(lambda: bool(late))
+    waiting, bring = await on_its_way(server, idle, other, monkeypatch)
     server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     with suppress(BackendUnavailable):
         claiming = asyncio.create_task(claimed_by(idle, "worker"))
         await asyncio.sleep(0)
-        late[0]()
+        bring()
         for claim in await claiming:
             await idle.ack([Ack.release(claim)])
     while True:
@@ -241,14 +240,11 @@ async def test_a_message_that_is_lost_costs_latency_only(
     server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next claim brings what was handed over, once, and under the lease it was granted with."""
-    waiting = await asking(server, idle)
-    late = delayed(monkeypatch)
-    await add(other, ["key"])
-    await until(lambda: bool(late))
+    waiting, bring = await on_its_way(server, idle, other, monkeypatch)
     waiting.task.cancel()
     [claim] = await claimed_by(idle, "worker")
     assert (claim.key, claim.delivery, claim.lease_until - claim.claimed_at) == ("key", 1, LEASE)
-    late[0]()
+    bring()
     assert not await claimed_by(idle, "worker")
     assert await idle.ack([Ack.complete(claim)]) == [Acked.ACKED]
 
@@ -257,13 +253,10 @@ async def test_a_message_that_comes_during_a_claim_is_heard_once(
     server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its task comes with the claim, which names the ask, and with the message."""
-    waiting = await asking(server, idle)
-    late = delayed(monkeypatch)
-    await add(other, ["key"])
-    await until(lambda: bool(late))
+    waiting, bring = await on_its_way(server, idle, other, monkeypatch)
     claiming = asyncio.create_task(claimed_by(idle, "worker"))
     await asyncio.sleep(0)
-    late[0]()
+    bring()
     assert len(await claiming) == 1
     assert not await claimed_by(idle, "worker")
     waiting.task.cancel()
