@@ -39,10 +39,8 @@ class TaskCall(NamedTuple):
 class Adder(ABC):
     """Takes calls of registered functions and puts them on a docket."""
 
-    @property
-    @abstractmethod
-    def docket(self) -> "Docket":
-        """The docket that the calls are put on."""
+    docket: "Docket"
+    """The docket that the calls are put on."""
 
     @abstractmethod
     def _enqueue(self, task: Task, on_conflict: OnConflict) -> Awaitable[Enqueued]:

@@ -8,7 +8,7 @@ worker reads this file.
 import json
 import pickle
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import cloudpickle  # type: ignore[import-untyped, unused-ignore]
@@ -18,6 +18,7 @@ from docket_core.errors import CodecError, PayloadRefused, Undecodable, Unserial
 
 _dumps = cast("Callable[[object], bytes]", getattr(cloudpickle, "dumps"))  # noqa: B009 - it is untyped
 _JSON = frozenset({int, str, float, bool, type(None)})
+_LISTS: tuple[type[Any], ...] = (tuple, list)
 _PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 
 
@@ -136,15 +137,10 @@ def decode_call(codec: Codec, context: CodecContext, data: bytes) -> tuple[tuple
         PayloadRefused: the codec does not allow these bytes.
         Undecodable: they are no call.
     """
-    value = _decode(codec, data, context, "the payload")
-    kind = type(value).__name__
-    if isinstance(value, tuple | list):
-        parts = cast("Sequence[object]", value)
-        if len(parts) == 2:
-            args, kwargs = parts
-            if isinstance(args, tuple | list) and isinstance(kwargs, dict):
-                return tuple(cast("Iterable[object]", args)), cast("dict[str, object]", kwargs)
-    raise Undecodable(f"the payload holds no call but a {kind}")
+    value: Any = _decode(codec, data, context, "the payload")
+    if isinstance(value, _LISTS) and len(value) == 2 and isinstance(value[0], _LISTS) and isinstance(value[1], dict):
+        return tuple(value[0]), value[1]
+    raise Undecodable(f"the payload holds no call but a {type(value).__name__}")
 
 
 def encode_result(codec: Codec, context: CodecContext, value: object) -> bytes | None:

@@ -80,6 +80,7 @@ class Docket(Adder):
         if "://" in name:
             raise ConfigurationError(f"{redact(name)!r} is no docket's name but a URL; write Docket(url=…)")
         check_label("docket name", name)
+        self.docket = self
         self.name = name
         self._url = url or os.environ.get("DOCKET_URL") or DEFAULT_URL
         parse_url(self._url)
@@ -135,10 +136,6 @@ class Docket(Adder):
 
     def __repr__(self) -> str:
         return f"<Docket {self.name!r} at {self.url}>"
-
-    @property
-    def docket(self) -> "Docket":
-        return self
 
     @property
     def url(self) -> str:

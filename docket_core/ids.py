@@ -5,7 +5,6 @@ import time
 from random import Random, SystemRandom
 
 _random = Random(SystemRandom().getrandbits(128))
-_VERSION, _VARIANT = 0x7000, 0x8000
 _MILLISECOND = 1_000_000
 
 
@@ -15,11 +14,9 @@ def uuid7() -> str:
     The twelve bits after the milliseconds are the fraction of one (RFC 9562, 6.2, method 3): stores append sorted keys
     to the end of their indexes.
     """
-    milliseconds, rest = divmod(time.time_ns(), _MILLISECOND)
-    fraction = (rest << 12) // _MILLISECOND
-    high, low = divmod(_random.getrandbits(62), 1 << 48)
-    time_high, time_low = divmod(milliseconds, 1 << 16)
-    return f"{time_high:08x}-{time_low:04x}-{_VERSION | fraction:x}-{_VARIANT | high:x}-{low:012x}"
+    moment = (time.time_ns() << 12) // _MILLISECOND
+    digits = hex(1 << 124 | moment << 64 | 2 << 62 | _random.getrandbits(62))  # "0x1", then all but the version's digit
+    return f"{digits[3:11]}-{digits[11:15]}-7{digits[15:18]}-{digits[18:22]}-{digits[22:]}"
 
 
 def reseed() -> None:

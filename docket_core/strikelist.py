@@ -52,6 +52,8 @@ class StrikeList:
         self._backend = backend if backend is not None else self._own
         self._rules: dict[str, Strike] = {}
         self._conditions: list[Condition] = []
+        self.in_effect = False
+        """Whether there is anything to check at all."""
         self._complained: set[str] = set()
         self._unconfirmed: set[str] = set()
         """Rules known from before a reset that the history has not told again yet."""
@@ -98,11 +100,6 @@ class StrikeList:
     async def wait_for_strikes_loaded(self) -> None:
         """Return once all strikes that were in force at the start are known here."""
         await self._loaded.wait()
-
-    @property
-    def in_effect(self) -> bool:
-        """Whether there is anything to check at all."""
-        return bool(self._rules or self._conditions)
 
     @property
     def strikes(self) -> list[Strike]:
@@ -158,6 +155,7 @@ class StrikeList:
     def add_condition(self, condition: Condition) -> None:
         """Strike, here only, whatever `condition` is true for."""
         self._conditions.append(condition)
+        self._changed()
 
     def remove_condition(self, condition: Condition) -> None:
         """Take back a condition.
@@ -166,6 +164,7 @@ class StrikeList:
             ValueError: it was not added.
         """
         self._conditions.remove(condition)
+        self._changed()
 
     def is_stricken(self, target: "Execution | Mapping[str, object]") -> bool:
         """Whether a strike, or a condition, tells to leave this alone.
@@ -214,10 +213,15 @@ class StrikeList:
         if rule_id not in self._rules:
             STRIKES_IN_EFFECT.add(1, self._labels())
         self._rules[rule_id] = strike
+        self._changed()
 
     def _remove(self, rule_id: str) -> None:
         if self._rules.pop(rule_id, None) is not None:
             STRIKES_IN_EFFECT.add(-1, self._labels())
+            self._changed()
+
+    def _changed(self) -> None:
+        self.in_effect = bool(self._rules or self._conditions)
 
     def _labels(self) -> dict[str, str]:
         return {"docket.name": self.name}

@@ -17,13 +17,9 @@ class DocketTransaction(Adder):
     """Adds tasks that exist if, and once, the caller's transaction commits; made by `Docket.transaction`."""
 
     def __init__(self, docket: "Docket", connection: object) -> None:
-        self._docket = docket
+        self.docket = docket
         self._joining: AbstractAsyncContextManager[Enqueuer] = docket.backend.join(connection)
         self._enqueuer: Enqueuer | None = None
-
-    @property
-    def docket(self) -> "Docket":
-        return self._docket
 
     async def __aenter__(self) -> Self:
         self._enqueuer = await self._joining.__aenter__()

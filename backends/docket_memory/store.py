@@ -141,7 +141,10 @@ class Store(Audience):
         first = None if index is None else index.first()
         if first is not None and first[0] <= now:
             return None
-        return next((waiter for waiter in self.waiters if waiter.takes(function)), None)
+        for waiter in self.waiters:
+            if waiter.takes(function):
+                return waiter
+        return None
 
     def _hand_over(self, part: Part, waiter: Waiter, now: Micros) -> None:
         """Claim a task for somebody who waits for the next one."""

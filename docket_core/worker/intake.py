@@ -156,12 +156,13 @@ class Intake:
         """Begin what was handed over; where the event loop was held up for half its lease, it goes back."""
         worker = self._worker
         self._taken, self._taken_at = True, now
-        if self.stopping or any((claim.lease_until - now) * 2 <= worker.lease for claim in claims):
-            for claim in claims:
+        self._last_success = seen = time.monotonic()
+        for claim in claims:
+            left = claim.lease_until - now
+            if self.stopping or left * 2 <= worker.lease:
                 worker.give_back(claim)
-            return
-        self._last_success = time.monotonic()
-        self._start(claims, now, self._last_success)
+            else:
+                worker.begin(claim, seen + left / SECOND)
         worker.begin_now()
 
     def _note(self, all_ended: Sequence[Ended]) -> None:

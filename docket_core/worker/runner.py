@@ -56,7 +56,7 @@ class Runner:
         self._worker = worker
         self._docket = worker.docket
         self._admissions = Admissions(worker)
-        clock = worker.docket.clock
+        self._clock = clock = worker.docket.clock
         self._watcher = clock.watcher(worker.docket.name) if isinstance(clock, AttentiveClock) else None
         """Tells a clock that moves by itself of bodies in threads, which it cannot see."""
 
@@ -109,7 +109,7 @@ class Runner:
             return ack
 
     async def _run(self, run: Run, execution: Execution, task: TaskFunction) -> Ack:
-        clock = self._docket.clock
+        clock = self._clock
         began = stopwatch(clock)
         handlers: dict[str, Any] = {}
         blocked: AdmissionBlocked | None = None

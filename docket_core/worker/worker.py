@@ -118,6 +118,8 @@ class Worker:
         self.threads: ThreadPoolExecutor | None = None
         """Where functions that are not async run; made when a worker runs."""
         self._around = around_function(dependencies)
+        self.has_dependencies = self._around is not None
+        """Whether something is to be resolved around every task."""
         self._active: ActiveRuns | None = None
         self._acker: Acker | None = None
         self._intake: Intake | None = None
@@ -243,11 +245,6 @@ class Worker:
         return ObservedBackend(backend, instrumented=True) if self.enable_internal_instrumentation else backend
 
     # --- what the worker's parts ask it -----------------------------------------------------------
-
-    @property
-    def has_dependencies(self) -> bool:
-        """Whether something is to be resolved around every task."""
-        return self._around is not None
 
     def around(self) -> AbstractAsyncContextManager[dict[str, Any]]:
         """The worker-wide dependencies, for one run."""
