@@ -62,6 +62,8 @@ class RedisBackend:
         self._hub = Hub(self._client)
         self._handovers = Handovers(self._client, self._clock, self._give_back, self._withdraw)
         self._bells = Bells(self._hub, self._clock, self._handovers)
+        self._handing = False
+        """Whether the latest add of one task was handed over to a worker: the next one probably is, too."""
         self._background: set[asyncio.Task[None]] = set()
         self._capabilities = Capabilities(
             durable=True, distributed=True, push=True, transactional=False, max_payload=opening.max_payload
@@ -109,9 +111,12 @@ class RedisBackend:
         if len(tasks) == 1 and on_conflict is OnConflict.KEEP and not refusal_of_task(tasks[0], self._max_payload):
             sent = wire.enqueue_arguments(tasks[0], at_once=True)  # the common case, by a short way
             try:
-                return wire.enqueued(tasks, await self._client.run("enqueue", "keep", *sent))
+                reply = await self._client.run("enqueue", "keep", *sent, told_first=self._handing)
             except Overloaded as full:
                 return [_refused(tasks[0], full)]
+            added = wire.enqueued(tasks, reply)
+            self._handing = added[0].state is State.RUNNING
+            return added
         return await self._add(tasks, on_conflict, at_once=True)
 
     async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:

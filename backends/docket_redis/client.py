@@ -11,6 +11,7 @@ from docket_redis.connection import Argument, Connection, Reply, ServerError, co
 from docket_redis.locate import locator
 from docket_redis.lua import Script, script
 
+_PING = pack("PING")
 _AWAY = re.compile(r"\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN)\b")
 """Codes, also within a script's error, of a server that is not, or not now, the one to ask."""
 
@@ -43,8 +44,13 @@ class Client:
             await _check_role(connection, node)
         return node, connection
 
-    async def run(self, name: str, *arguments: Argument) -> Reply:
+    async def run(self, name: str, *arguments: Argument, told_first: bool = False) -> Reply:
         """Run one script; its own arguments follow the time and the retention.
+
+        Args:
+            told_first: whether those that the script publishes to are to be sent that before this gets its reply. A
+                server writes to its clients in the reverse order of their first reply in a turn of its event loop, and
+                here a ping's comes before.
 
         Raises:
             BackendUnavailable: the server cannot be reached, or not now. What was sent may have been done.
@@ -53,7 +59,8 @@ class Client:
         called, connection = script(name), self._connection
         if connection is None or not connection.usable:
             connection = await self._connected()
-        reply = await connection.send_one(self._packed(called, arguments))
+        data = self._packed(called, arguments)
+        reply = await (connection.send(_PING + data, 2)[1] if told_first else connection.send_one(data))
         if isinstance(reply, ServerError):
             reply = await self._again(connection, called, arguments, reply)
             if isinstance(reply, ServerError):

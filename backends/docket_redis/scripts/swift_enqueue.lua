@@ -41,7 +41,7 @@ if #A == 12 and A[7] == 'n' and A[10] ~= '1'
             call('HDEL', P..'m', 'ask')
             call('ZADD', P..'l:'..fn, LEASED, key)
             if until_ < earliest then call('ZADD', P..'nx', LEASED, fn) end
-            return {NOW, 'A', run, '1', NOW, 'Q'}
+            return {NOW, 'A', run, '1', NOW, 'R'}
           end
           call('HDEL', P..'m', 'ask') -- whoever asked has gone
         end

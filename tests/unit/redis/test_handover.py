@@ -12,12 +12,13 @@ from docket_core.backend.model import Ack, Acked, Claim, Claimed
 from docket_core.backend.protocol import Backend
 from docket_core.errors import BackendUnavailable
 from docket_redis.backend import RedisBackend
+from docket_redis.connection import Connection
 from docket_redis.handover import Handovers
 from docket_redis.wire import prefix_of
 from tests.support.servers.redis import RedisServer
 from tests.support.workers import until, within
 from tests.unit.redis.support import LEASE, NAME, add, keys_left, opened
-from tests.unit.redis.test_waiting import WORK, calls, heard
+from tests.unit.redis.test_waiting import WORK, calls, counted, heard
 
 ASK = ("HGET", f"{prefix_of(NAME)}m", "ask")
 
@@ -79,6 +80,13 @@ async def asking(
             return waiting
 
 
+async def again(server: RedisServer, backend: Backend, before: Wait) -> Wait:
+    """The wait that follows what was handed over."""
+    waiting = Wait(backend, WORK, Claimed((), 0, None, before.mark))
+    await until(lambda: server.command(*ASK) is not None)
+    return waiting
+
+
 async def claimed_by(backend: Backend, worker: str = "other") -> list[Claim]:
     return list((await backend.claim(worker, WORK, 10, LEASE)).claims)
 
@@ -135,10 +143,38 @@ async def test_one_after_the_other(server: RedisServer, idle: Backend, other: Ba
         await add(other, [str(number)])
         claim = await waiting.handed()
         assert claim.key == str(number)
-        waiting = Wait(idle, WORK, Claimed((), 0, None, waiting.mark))
-        await until(lambda: server.command(*ASK) is not None)
+        waiting = await again(server, idle, waiting)
         await idle.ack([Ack.complete(claim)])
     waiting.task.cancel()
+
+
+async def test_once_adds_are_handed_over_the_worker_is_told_before_they_are_answered(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ping before such an add sees to it. Where nobody waits, none is sent."""
+    came: list[str] = []
+    update = Connection.buffer_updated
+
+    def note(self: Connection, nbytes: int) -> None:
+        data = bytes(self.get_buffer(nbytes)[:nbytes])
+        came.extend(who for mark, who in ((b"message", "worker"), (b"\r\nR\r\n", "adder")) if mark in data)
+        update(self, nbytes)
+
+    monkeypatch.setattr(Connection, "buffer_updated", note)
+    waiting = await asking(server, idle)
+    await add(other, ["first"])
+    for number in range(10):
+        await waiting.handed()
+        waiting = await again(server, idle, waiting)
+        came.clear()
+        await add(other, [str(number)])
+        await until(lambda: len(came) == 2)
+        assert came == ["worker", "adder"]
+    await waiting.handed()
+    await add(other, ["rung for"])
+    before = counted(server.info("commandstats"), "ping")
+    await add(other, ["another"])
+    assert counted(server.info("commandstats"), "ping") == before
 
 
 async def test_another_function_is_left_to_others(server: RedisServer, idle: Backend, other: Backend) -> None:
