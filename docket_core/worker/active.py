@@ -15,6 +15,7 @@ from docket_core.worker.acker import Acker
 from docket_core.worker.leases import LeaseKeeper
 from docket_core.worker.pace import PATIENCE, Pace
 from docket_core.worker.run import Run, Stop
+from docket_core.worker.spare import Spare
 
 if TYPE_CHECKING:
     from docket_core.docket import Docket
@@ -70,6 +71,7 @@ class ActiveRuns:
         self._context = copy_context()
         """What every run begins with a copy of: what one sets is not seen by the next."""
         self._context.run(runner.enter)
+        self._spare = Spare(self._run, self._context)
         self._trusted = TRUSTED if max_deliveries is None else max(1, min(TRUSTED, max_deliveries - 1))
         self._suspect: Run | None = None
         self._alone = asyncio.Event()
@@ -110,8 +112,16 @@ class ActiveRuns:
         """Make a task of every run that has its slot."""
         loop = asyncio.get_running_loop()
         for run in self._taken:
-            run.task = loop.create_task(self._run(run), context=self._context.copy())
+            run.task = self._spare.use(run) or loop.create_task(self._run(run), context=self._context.copy())
         self._taken.clear()
+
+    def prepare(self) -> None:
+        """There is time: what makes the next run begin sooner."""
+        self._spare.prepare()
+
+    def close(self) -> None:
+        """Nothing more is to be run."""
+        self._spare.close()
 
     def _seat(self, run: Run) -> None:
         """Give a run its slot; a suspect waits until it is alone, and a second one is given back."""

@@ -180,6 +180,7 @@ class Intake:
             functions, self._taken = worker.claimable(), False
             if functions is not self._asked or (self._until_finished and self._nudged.is_set()):
                 return
+            worker.prepare()
             try:
                 with self._waiting:
                     await self._backend.wait(functions, claimed.mark, claimed.next_at, self._take)

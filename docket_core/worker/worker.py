@@ -314,6 +314,11 @@ class Worker:
         if self._active is not None:
             self._active.begin_taken()
 
+    def prepare(self) -> None:
+        """There is time for what makes the next run begin sooner."""
+        if self._active is not None:
+            self._active.prepare()
+
     async def begun(self) -> None:
         """Let what was claimed begin, before anything else is done."""
         self.begin_now()
@@ -364,6 +369,7 @@ class Worker:
         )
         services = self._services
         stack.push_async_callback(self._retire)
+        stack.callback(active.close)
         stack.push_async_callback(leases.close)
         stack.push_async_callback(acker.close)
         stack.push_async_callback(services.close)
