@@ -41,12 +41,16 @@ async def _lateness(field: Field, scale: Scale) -> Figures:
 
 
 async def _at_once(field: Field, scale: Scale) -> Figures:
-    """Many tasks due at one instant: their last start, against the time that as many take which are ready."""
+    """Many tasks due at one instant: their last start, against the time that as many take which are ready.
+
+    Both begin after a pause: a machine that was idle is slower for a while.
+    """
     count = scale.at_once
     field.room(2 * count)
     producer = await field.producer()
     await producer("fill", first=0, count=count)
     (worker,) = await field.workers()
+    await asyncio.sleep(scale.ahead)
     await worker("work", concurrency=DEFAULT_CONCURRENCY, options={})
     await field.all_started(count)
     await producer("settled")
