@@ -33,8 +33,8 @@ _METHOD = """\
 - *Latency*: from the call of `add` in one process to the first line of the task in another, the worker being idle. In
   memory both share one event loop.
 - *Lateness*: from a task's due time to its first line, one task due every 10 ms.
-- *At once*: 5,000 tasks due at one instant; the last start after that, by the time 5,000 tasks take that are ready. Both
-  begin after a pause of a second, as a machine that was idle is slower for a while.
+- *At once*: 5,000 tasks due at one instant; the last start after that, by the time 5,000 tasks take that are ready.
+  Both begin after a pause of a second, as a machine that was idle is slower for a while.
 - *Claims where many wait*: of eight rows of claims, with pauses, the quickest; once where 1,000 tasks wait, and once
   where very many do.
 - *Limits* are bare loops on the store: they promise nothing but a commit.
