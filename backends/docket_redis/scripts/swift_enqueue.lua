@@ -4,8 +4,11 @@
 -- a worker that has asked for it (`ask`), what `grant` would write too.
 local P, A, call, pcall = KEYS[1], ARGV, redis.call, redis.pcall
 local key, run, fn = A[4], A[6], A[5]
-if #A == 12 and A[7] == 'n' and A[10] ~= '1'
-  and call('EXISTS', P..'t:'..key, P..'z:'..key, P..'h:'..key, P..'cl') == 0 then
+local later, found = P..'s:'..fn, 5
+if #A == 12 and A[7] == 'n' and A[10] ~= '1' then
+  found = call('EXISTS', P..'t:'..key, P..'z:'..key, P..'h:'..key, P..'cl', later)
+end
+if found == 0 or (found == 1 and call('EXISTS', later) == 1) then
   local now, clock = tonumber(A[1]), nil
   if not now then
     clock = call('TIME')
@@ -13,14 +16,15 @@ if #A == 12 and A[7] == 'n' and A[10] ~= '1'
   end
   local NOW = string.format('%.0f', now)
   local counts = call('PUBSUB', 'NUMSUB', P..'es', P..'ek')
-  if counts[2] == 0 and counts[4] == 0 and #call('ZRANGEBYSCORE', P..'s:'..fn, '-inf', NOW, 'LIMIT', 0, 1) == 0 then
+  if counts[2] == 0 and counts[4] == 0
+    and (found == 0 or #call('ZRANGEBYSCORE', later, '-inf', NOW, 'LIMIT', 0, 1) == 0) then
     local kept = call('HMGET', P..'m', 'tok', 'ask')
     local id = string.format('%.0f', math.max(tonumber(kept[1] or 0) + 1, now))
     if type(pcall('XADD', P..'k', id..'-0', 'k', key)) == 'string' then
       local fields = {'r', run, 'f', fn, 'g', '1', 'w', NOW, 'n', id}
       if A[9] ~= '1' then fields[11] = 'a'; fields[12] = A[9] end
-      for at, name in ipairs({'p', 'h'}) do
-        local value = A[10 + at]
+      for at = 11, 12 do
+        local name, value = at == 11 and 'p' or 'h', A[at]
         local size = #value > 384 and #value or 64
         for piece = 0, math.floor((#value - 1) / size) do
           fields[#fields + 1] = piece == 0 and name or name..piece
