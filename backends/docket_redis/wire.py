@@ -108,7 +108,9 @@ def _content(task: Task) -> tuple[int, bytes, bytes]:
     return 1, joined(task.payload, task.headers), b""
 
 
-def enqueued(tasks: Sequence[Task], reply: Sequence[Reply]) -> list[Enqueued]:
+def enqueued(tasks: Sequence[Task], reply: Reply) -> list[Enqueued]:
+    if isinstance(reply, bytes):
+        return [Enqueued(EnqueueStatus.ACCEPTED, tasks[0].run, 1, int(reply[1:]), STATES[reply[:1].decode()])]
     answers: list[Enqueued] = []
     at = 1
     for task in tasks:

@@ -1,7 +1,8 @@
 -- One task that is ready at once under a key of which nothing is kept, in as few steps as it takes: to make the functions
 -- of the files that follow takes as long as all of this. Whatever is out of the ordinary is left to them, before
 -- anything is written. ARGV as in `enqueue`, and what is written is what `bear` and `settle` would write; and if it goes to
--- a worker that has asked for it (`ask`), what `grant` would write too.
+-- a worker that has asked for it (`ask`), what `grant` would write too. Answers, instead of a list, in one string: the
+-- state's letter, and when it is due, which is now; it is the key's first generation.
 local P, A, call, pcall = KEYS[1], ARGV, redis.call, redis.pcall
 local key, run, fn = A[4], A[6], A[5]
 local later, found = P..'s:'..fn, 5
@@ -45,7 +46,7 @@ if found == 0 or (found == 1 and call('EXISTS', later) == 1) then
             call('HDEL', P..'m', 'ask')
             call('ZADD', P..'l:'..fn, LEASED, key)
             if until_ < earliest then call('ZADD', P..'nx', LEASED, fn) end
-            return {NOW, 'A', run, '1', NOW, 'R'}
+            return 'R'..NOW
           end
           call('HDEL', P..'m', 'ask') -- whoever asked has gone
         end
@@ -61,7 +62,7 @@ if found == 0 or (found == 1 and call('EXISTS', later) == 1) then
         call('PUBLISH', P..'w:'..fn, NOW..'\31'..fn)
         call('PUBLISH', P..'wa', NOW..'\31'..fn)
       end
-      return {NOW, 'A', run, '1', NOW, 'Q'}
+      return 'Q'..NOW
     end
   end
 end

@@ -157,7 +157,7 @@ async def test_once_adds_are_handed_over_the_worker_is_told_before_they_are_answ
 
     def note(self: Connection, nbytes: int) -> None:
         data = bytes(self.get_buffer(nbytes)[:nbytes])
-        came.extend(who for mark, who in ((b"message", "worker"), (b"\r\nR\r\n", "adder")) if mark in data)
+        came.extend(who for mark, who in ((b"message", "worker"), (b"\r\nR1", "adder")) if mark in data)
         update(self, nbytes)
 
     monkeypatch.setattr(Connection, "buffer_updated", note)
