@@ -1,5 +1,6 @@
 """The memory backend: the protocol over a `Store` that all backends of one URL and name share."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -103,7 +104,10 @@ class MemoryBackend:
     async def enqueue(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
         store = self._store
         with store.lock:
-            return store.add(tasks, on_conflict, at_once=True)
+            added = store.add(tasks, on_conflict, at_once=True)
+        if added and added[0].state is State.RUNNING:
+            await asyncio.sleep(0)  # it was handed over: whoever waited for it begins first
+        return added
 
     async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
         store = self._store

@@ -139,6 +139,23 @@ async def test_a_loop_that_was_closed_is_handed_nothing(backend: Backend) -> Non
     left[0].close()
 
 
+async def test_it_begins_before_the_add_returns(backend: Backend) -> None:
+    """The add gives up its turn to the worker that has waited for it, and only to such a one."""
+    turns: list[str] = []
+    loop = asyncio.get_running_loop()
+    claimed = await backend.claim("worker", WORK, 10, LEASE)
+    waiting = asyncio.create_task(
+        backend.wait(WORK, claimed.mark, None, lambda claims, _: turns.extend(claim.key for claim in claims))
+    )
+    await asyncio.sleep(0)
+    loop.call_soon(turns.append, "a turn")
+    await backend.enqueue([task("strange", "other")])
+    assert not turns
+    await backend.enqueue([task("key")])
+    assert turns == ["key", "a turn"]
+    await within(waiting)
+
+
 async def handed_one(docket: Docket, begun: list[tuple[str, bool]]) -> Claim:
     """What a worker gets that waits beside another one: either may be handed the next task."""
     for _ in range(100):
