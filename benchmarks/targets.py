@@ -52,7 +52,7 @@ TARGETS = (
     Target("depth", Against.NOTHING, (), _stores(1.2, 1.5, 1.5, 1.2)),
     Target("bytes", Against.NOTHING, (), {"redis": 450, "postgres": 450, "sqlite": 450}),
     Target("memory", Against.NOTHING, (), _stores(70, 70, 70, 70)),
-    Target("memory-growth", Against.NOTHING, (), _stores(10, 10, 10, 10), "flat, but for the noise of the allocator"),
+    Target("memory-growth", Against.NOTHING, (), _stores(5, 5, 5, 5), "flat, but for the noise of the allocator"),
 )
 
 

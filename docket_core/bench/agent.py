@@ -148,7 +148,9 @@ class Agent:
         return {"seconds": await self.subject.bare(batch, count)}
 
     async def usage(self) -> dict[str, Any]:
-        """The processor time this process has used, in seconds, and its resident memory, in bytes."""
+        """The processor time this process has used, in seconds, and its resident memory, in bytes, without the marks."""
+        if self.marks is not None:
+            self.marks.unload()
         return {"at": time.monotonic(), "cpu": time.process_time(), "memory": _resident()}
 
     async def _one(self, numbers: Sequence[int]) -> None:
