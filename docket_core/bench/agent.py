@@ -148,7 +148,7 @@ class Agent:
         return {"seconds": await self.subject.bare(batch, count)}
 
     async def usage(self) -> dict[str, Any]:
-        """The processor time this process has used, in seconds, and its resident memory, in bytes, without the marks."""
+        """The processor time this process has used, in seconds, and its resident memory without the marks, in bytes."""
         if self.marks is not None:
             self.marks.unload()
         return {"at": time.monotonic(), "cpu": time.process_time(), "memory": _resident()}
