@@ -24,7 +24,7 @@ class Spare(Generic[Item]):
 
     def prepare(self) -> None:
         """Make the task, unless one is waiting."""
-        if self._task is None or self._task.done():
+        if self._task is None or self._is_ending(self._task):
             loop = asyncio.get_running_loop()
             self._item = loop.create_future()
             self._task = loop.create_task(self._run(self._item), context=self._context.copy())
@@ -33,8 +33,8 @@ class Spare(Generic[Item]):
         """Let it do its work on `item`, from the next turn of the event loop; None if there is no task that waits."""
         waiting, self._item = self._item, None
         task, self._task = self._task, None
-        if task is None or waiting is None or task.done() or waiting.done():
-            return None  # somebody else may have cancelled it
+        if task is None or waiting is None or self._is_ending(task):
+            return None
         waiting.set_result(item)
         return task
 
@@ -43,6 +43,11 @@ class Spare(Generic[Item]):
         if self._task is not None:
             self._task.cancel()
         self._task = self._item = None
+
+    @staticmethod
+    def _is_ending(task: asyncio.Task[None]) -> bool:
+        """Whether somebody else has cancelled it, which it may not have seen yet."""
+        return task.done() or task.cancelling() > 0
 
     async def _run(self, item: asyncio.Future[Item]) -> None:
         await self._work(await item)

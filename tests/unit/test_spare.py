@@ -67,17 +67,19 @@ def cancel_all(spare: Spare[int]) -> None:
 
 
 @pytest.mark.parametrize("end", [Spare[int].close, cancel_all], ids=["closed", "cancelled by others"])
+@pytest.mark.parametrize("later", [0, 1])
 @pytest.mark.parametrize("turns", [0, 1])
 async def test_one_that_was_ended_is_not_used(
-    spare: Spare[int], done: Done, end: Callable[[Spare[int]], None], turns: int
+    spare: Spare[int], done: Done, end: Callable[[Spare[int]], None], turns: int, later: int
 ) -> None:
-    """Before its first step, or while it waits; another one can be prepared."""
+    """Before its first step, or while it waits, and before it has seen that; another one can be prepared."""
     spare.prepare()
     for _ in range(turns):
         await asyncio.sleep(0)
     end(spare)
-    await asyncio.sleep(0)
-    assert not others()
+    for _ in range(later):
+        await asyncio.sleep(0)
+        assert not others()
     assert spare.use(1) is None
     spare.prepare()
     task = spare.use(2)
