@@ -66,7 +66,7 @@ class Waiter(Bell):
         return (
             self.take is not None
             and (self.functions is None or function in self.functions)
-            and (self._is_here() or not self._loop.is_closed())
+            and not self._loop.is_closed()
         )
 
     def hand_over(self, deliver: Callable[[], None]) -> None:

@@ -65,6 +65,7 @@ class Enqueued(NamedTuple):
     when: Micros = 0
     """When that live part is due."""
     state: State = State.QUEUED
+    """And where it stands: RUNNING, too, where it was handed over to a worker in this very step."""
     error: DocketError | None = None
 
 

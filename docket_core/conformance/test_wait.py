@@ -257,8 +257,9 @@ class TestHandingOver(Requirements):
         """What was handed over is the worker's, as another claim on the same terms would have it, and nobody else's."""
         other, taken = await subject.another(), Taken()
         waiting = await begin(subject, room=1, take=taken)
-        await other.enqueue([subject.task("key")])
+        [added] = await other.enqueue([subject.task("key")])
         [claim] = await self.brought(subject, waiting, taken)
+        assert added.state is State.RUNNING or not taken.calls
         assert (claim.key, claim.function, claim.payload, claim.delivery) == ("key", "work", b"payload", 1)
         assert not await subject.claim(worker="other", by=other)
         assert await other.renew([claim], LEASE) == [Renewal.RENEWED]
