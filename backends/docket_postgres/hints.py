@@ -26,6 +26,8 @@ class Hints:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._of_adds = {settings.channel, settings.channel + "e"}
+        """Where adds are told of."""
         self._listeners: dict[str, set[Listener]] = {}
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -88,6 +90,7 @@ class Hints:
         connection = self._connection = await connect(self._settings.listen_dsn, self._settings, "docket listen")
         connection.add_termination_listener(lambda _: self._changed.set())
         listening: set[str] = set()
+        present = False
         while not connection.is_closed():
             self._changed.clear()
             wanted = set(self._listeners)  # what is added while these are sent comes in the next round
@@ -95,6 +98,11 @@ class Hints:
                 await connection.remove_listener(channel, self._heard)
             for channel in wanted - listening:
                 await connection.add_listener(channel, self._heard)
+            if present == wanted.isdisjoint(self._of_adds):  # ends no sooner than those adds that tell nobody
+                lock = "unlock" if present else "lock"
+                await connection.fetchval(f"select pg_advisory_{lock}_shared($1)", self._settings.ear, timeout=5)
+                present = not present
+            for channel in wanted - listening:
                 self._tell(channel, None)
             listening = wanted
             if not self._changed.is_set():

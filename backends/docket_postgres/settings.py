@@ -42,6 +42,15 @@ class Settings(NamedTuple):
         digest = hashlib.blake2b(f"{self.schema}\0{self.docket}".encode(), digest_size=16).hexdigest()
         return f"docket_{digest}_"
 
+    @property
+    def ear(self) -> int:
+        """The advisory lock that is held, shared, by each session that listens for work or events.
+
+        Who adds a task and gets it for itself knows that nobody would hear of it.
+        """
+        digest = hashlib.blake2b(f"{self.schema}\0{self.docket}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest) >> 1
+
 
 def settings_of(opening: Opening) -> Settings:
     """Read what a backend is opened with.
