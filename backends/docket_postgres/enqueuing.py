@@ -25,12 +25,14 @@ cross join lateral (values (coalesce($8::bigint, n.now + $9::bigint, n.now))) d(
 returning due, docket.now_1($3),
   case when $2::text is not null and not pg_try_advisory_xact_lock({ear}) then concat(
     case when due < docket.now_1($3) + 2500000 then pg_notify($2, json_build_object(function, ready)::text) end,
-    case when docket.watched_1($1, 1) then docket.tell_1($2, jsonb_build_array('s', key, run, 1,
-      case when due <= docket.now_1($3) then 11 else 10 end, due, null, null, null, null)) end) end
+    case when exists (select 1 from docket.watcher w where w.docket = $1 and w.topics & 1 <> 0
+        and w.until > docket.now_1(null))
+      then docket.tell_1($2, jsonb_build_array('s', key, run, 1, case when due <= docket.now_1($3) then 11 else 10 end,
+        due, null, null, null, null)) end) end
 """
 """Adds one task under the id of its run, which nobody has used; if it is there all the same, as it was sent before,
-this is a unique violation. It tells of it as `enqueue_1` does, where anybody listens: NOTIFY makes commits wait for one
-another. As a function it would cost a thirtieth more."""
+this is a unique violation. It tells of it as `enqueue_1` does, but only where somebody listens, see `Settings.ear`.
+As a function it would cost a thirtieth more."""
 
 
 class PostgresEnqueuer:

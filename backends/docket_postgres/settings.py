@@ -44,9 +44,10 @@ class Settings(NamedTuple):
 
     @property
     def ear(self) -> int:
-        """The advisory lock that is held, shared, by each session that listens for work or events.
+        """The advisory lock that is held, shared, by each session that listens for work or states.
 
-        Who adds a task and gets it for itself knows that nobody would hear of it.
+        Who adds a task and gets it for itself, until it has committed, knows that nobody would hear of it; who begins
+        to listen waits for that commit, and looks at the store then.
         """
         digest = hashlib.blake2b(f"{self.schema}\0{self.docket}".encode(), digest_size=8).digest()
         return int.from_bytes(digest) >> 1

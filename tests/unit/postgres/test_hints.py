@@ -2,25 +2,50 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
+import asyncpg
 import pytest
 
 from docket_core.backend.clock import SECOND
 from docket_core.backend.hookspecs import Opening
-from docket_core.backend.model import Ack, Task
+from docket_core.backend.model import Ack, OnConflict, Task
+from docket_core.backend.protocol import Backend
 from docket_core.backend.records import StateChanged, Topic
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_core.backend.url import parse_url
 from docket_postgres.connections import Connections
+from docket_postgres.enqueuing import PostgresEnqueuer
 from docket_postgres.hints import Hints, News
 from docket_postgres.settings import Settings, settings_of
 from tests.support.servers.postgres import run_sql
+from tests.support.workers import until_async, within
 
 
 def task(key: str, function: str = "f") -> Task:
     return Task(key, function, b"", f"run of {key}")
+
+
+def fresh(key: str) -> Task:
+    """A task under the id of its run."""
+    return Task(key, "f", b"", key)
+
+
+async def locks(database: str, *, granted: bool) -> int:
+    """How many sessions hold an advisory lock in this database, or wait for one."""
+    sql = (
+        "select count(*) from pg_locks l join pg_database d on d.oid = l.database where d.datname = current_database()"
+    )
+    rows = await run_sql(database, f"{sql} and l.locktype = 'advisory' and l.granted = {granted}")
+    return int(str(rows[0][0]))
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    made = await asyncpg.connect(database)
+    yield made
+    await made.close()
 
 
 async def test_without_notify_work_and_events_are_found_by_polling(database: str) -> None:
@@ -131,3 +156,70 @@ async def test_who_comes_while_another_is_put_in_force_is_put_in_force_too(datab
     finally:
         await hints.close()
     assert heard == [None, "news"]
+
+
+class TestWhereNobodyListens:
+    """An add whose key is its run's id sends no notification there, and may not lose one where somebody does."""
+
+    async def test_it_is_sent_only_where_somebody_listens(
+        self, database: str, connection: "asyncpg.Connection[asyncpg.Record]"
+    ) -> None:
+        channel = settings_of(Opening(parse_url(database), "d", 0, 0, None, {})).channel
+        heard: list[str] = []
+        news = asyncio.Event()
+
+        def hear(_connection: object, _pid: int, channel: str, _payload: object) -> None:
+            heard.append(channel.removeprefix("docket_")[33:])
+            news.set()
+
+        for suffix in ("", "e", "fence"):
+            await connection.add_listener(channel + suffix, hear)
+
+        async def told_of(backend: Backend, key: str) -> list[str]:
+            """On which channels an add was told of: notifications arrive in the order of the commits."""
+            heard.clear()
+            await backend.enqueue([fresh(key)])
+            await run_sql(database, f"select pg_notify('{channel}fence', '')")
+            while "fence" not in heard:
+                news.clear()
+                await within(news.wait())
+            return heard[:-1]
+
+        async def is_alone() -> bool:
+            return not await locks(database, granted=True)
+
+        async with open_backend(database, "d") as backend:
+            assert await told_of(backend, "nobody") == []
+            async with backend.subscribe({Topic.CANCEL}, None):
+                assert await told_of(backend, "who waits for a cancellation") == []
+            async with backend.subscribe({Topic.STATE}, None):
+                assert await told_of(backend, "who listens to states") == ["", "e"]
+            await until_async(is_alone)
+            assert await told_of(backend, "nobody any more") == []
+            async with open_backend(database, "d") as other:
+                await within(other.wait(None, None, None))  # it rings when it is in force
+                assert await told_of(backend, "a worker that waits") == [""]
+            await until_async(is_alone)
+            assert await told_of(backend, "nobody again") == []
+
+    async def test_what_is_added_meanwhile_is_found_by_who_begins_to_listen(
+        self, database: str, connection: "asyncpg.Connection[asyncpg.Record]"
+    ) -> None:
+        settings = settings_of(Opening(parse_url(database), "d", 0, 0, None, {}))
+        async with open_backend(database, "d") as backend:
+            enqueuer = PostgresEnqueuer(connection.fetch, settings, 1 << 20, lambda: None, alone=True)
+            transaction = connection.transaction()
+            await transaction.start()
+            await enqueuer.add([fresh("meanwhile")], OnConflict.KEEP, at_once=True)
+            claimed = await backend.claim("worker", None, 1, SECOND)
+            waiting = asyncio.ensure_future(backend.wait(None, claimed.mark, None))
+
+            async def is_blocked() -> bool:
+                return await locks(database, granted=False) == 1
+
+            await until_async(is_blocked)
+            assert not claimed.claims
+            assert not waiting.done()
+            await transaction.commit()
+            await within(waiting)
+            assert [claim.key for claim in (await backend.claim("worker", None, 1, SECOND)).claims] == ["meanwhile"]
