@@ -20,6 +20,8 @@ _IN_FORCE: Micros = MAX_WAIT + SECOND // 2
 """How long an ask is in force: a little longer than a wait."""
 _WORTHWHILE: Micros = SECOND // 4
 """Who waits for less does not ask."""
+_GRACE = 0.1
+"""Seconds within which the claim comes that follows a wait; after that what was handed over is given back."""
 _MOST_FUNCTIONS = 100
 """Nor does who knows very many functions: the server looks through them at each add."""
 
@@ -165,8 +167,11 @@ class Handovers:
             int(until),
         )
         ask = self._asks.get(worker.decode())
-        if ask is None or not ask.is_awaited:
+        if ask is None:
             self._give_back([claim])
+        elif not ask.is_awaited:
+            ask.handed.append(claim)
+            asyncio.get_running_loop().call_later(_GRACE, self._end, ask)
         elif ask.take is None:
             ask.handed.append(claim)
         else:

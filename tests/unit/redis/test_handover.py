@@ -252,6 +252,32 @@ async def test_what_comes_after_a_wait_is_given_back(
     assert (claim.key, claim.delivery, claim.generation) == ("key", 1, 1)
 
 
+async def test_what_comes_between_a_wait_and_its_claim_comes_with_that(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bell of another task was faster than the message."""
+    waiting, bring = await on_its_way(server, idle, other, monkeypatch)
+    await add(other, ["second"])
+    await within(waiting.task)
+    bring()
+    [claim] = await claimed_by(idle, "worker")
+    assert claim.key == "key"
+    assert [claim.key for claim in await claimed_by(idle, "worker")] == ["second"]
+    assert await idle.ack([Ack.complete(claim)]) == [Acked.ACKED]
+    assert not waiting.claims
+
+
+async def test_what_comes_after_a_wait_that_no_claim_follows_is_given_back(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that stops, for one."""
+    waiting, bring = await on_its_way(server, idle, other, monkeypatch)
+    await add(other, ["second"])
+    await within(waiting.task)
+    bring()
+    assert {(await within(found_by(other))).key for _ in range(2)} == {"key", "second"}
+
+
 async def test_what_a_failed_claim_has_not_brought_is_given_back(
     server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
