@@ -19,6 +19,7 @@ Listener = Callable[[str | None], None]
 _MANY = 10_000
 """Beyond so many functions' news in mind, all waiters are simply woken."""
 _PING_EVERY = 15.0
+_LISTEN_FOR_ADDS = "select set_config('lock_timeout', '100ms', true), pg_advisory_lock_shared($1)"
 
 
 class Hints:
@@ -96,15 +97,22 @@ class Hints:
             wanted = set(self._listeners)  # what is added while these are sent comes in the next round
             for channel in listening - wanted:
                 await connection.remove_listener(channel, self._heard)
-            for channel in wanted - listening:
+            fresh = wanted - listening
+            for channel in fresh:
                 await connection.add_listener(channel, self._heard)
-            if present == wanted.isdisjoint(self._of_adds):  # ends no sooner than those adds that tell nobody
-                lock = "unlock" if present else "lock"
-                await connection.fetchval(f"select pg_advisory_{lock}_shared($1)", self._settings.ear, timeout=5)
-                present = not present
-            for channel in wanted - listening:
-                self._tell(channel, None)
             listening = wanted
+            if wanted.isdisjoint(self._of_adds):
+                if present:
+                    await connection.fetchval("select pg_advisory_unlock_shared($1)", self._settings.ear, timeout=5)
+                present = False
+            elif not present:
+                present = await self._is_let_in(connection)
+                if present:
+                    fresh |= wanted & self._of_adds
+                else:
+                    self._changed.set()
+            for channel in fresh:
+                self._tell(channel, None)
             if not self._changed.is_set():
                 self.connected.set()
                 try:
@@ -112,6 +120,18 @@ class Hints:
                         await self._changed.wait()
                 except TimeoutError:
                     await connection.fetchval("select 1", timeout=5)
+
+    async def _is_let_in(self, connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+        """Make it known that somebody listens for adds, once those have committed that take it that nobody does.
+
+        False if one of them takes long: until it has ended this waits in turns, in which others see that it waits, as
+        nothing is heard meanwhile.
+        """
+        try:
+            await connection.fetchval(_LISTEN_FOR_ADDS, self._settings.ear, timeout=5)
+        except asyncpg.LockNotAvailableError:
+            return False
+        return True
 
     def _heard(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
         self._tell(channel, str(payload))

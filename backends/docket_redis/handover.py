@@ -103,6 +103,8 @@ class Handovers:
             return None
         if until is not None and until - self._clock.now() < _WORTHWHILE:
             return None
+        if (before := self._asks.get(mark.worker)) is not None and before.handed:
+            self._give_back(before.handed)
         self._count += 1
         ask = self._asks[mark.worker] = Ask(f"{self._id}.{self._count}", mark.worker, served, take)
         return ask

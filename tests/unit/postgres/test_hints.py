@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import pytest
 
-from docket_core.backend.clock import SECOND
+from docket_core.backend.clock import SECOND, ManualClock
 from docket_core.backend.hookspecs import Opening
 from docket_core.backend.model import Ack, OnConflict, Task
 from docket_core.backend.protocol import Backend
-from docket_core.backend.records import StateChanged, Topic
+from docket_core.backend.records import CancelRequested, StateChanged, Topic
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_core.backend.url import parse_url
@@ -20,7 +20,7 @@ from docket_postgres.enqueuing import PostgresEnqueuer
 from docket_postgres.hints import Hints, News
 from docket_postgres.settings import Settings, settings_of
 from tests.support.servers.postgres import run_sql
-from tests.support.workers import until_async, within
+from tests.support.workers import until, until_async, within
 
 
 def task(key: str, function: str = "f") -> Task:
@@ -32,13 +32,10 @@ def fresh(key: str) -> Task:
     return Task(key, "f", b"", key)
 
 
-async def locks(database: str, *, granted: bool) -> int:
-    """How many sessions hold an advisory lock in this database, or wait for one."""
-    sql = (
-        "select count(*) from pg_locks l join pg_database d on d.oid = l.database where d.datname = current_database()"
-    )
-    rows = await run_sql(database, f"{sql} and l.locktype = 'advisory' and l.granted = {granted}")
-    return int(str(rows[0][0]))
+async def advisory_locks(database: str) -> int:
+    """How many are held in this database."""
+    sql = "select count(*) from pg_locks l join pg_database d on d.oid = l.database where l.locktype = 'advisory'"
+    return int(str((await run_sql(database, f"{sql} and d.datname = current_database()"))[0][0]))
 
 
 @pytest.fixture
@@ -46,6 +43,19 @@ async def connection(database: str) -> AsyncIterator["asyncpg.Connection[asyncpg
     made = await asyncpg.connect(database)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def adding(
+    database: str, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """In the middle of an add that tells nobody, before its commit."""
+    settings = settings_of(Opening(parse_url(database), "d", 0, 0, None, {}))
+    enqueuer = PostgresEnqueuer(connection.fetch, settings, 1 << 20, lambda: None, alone=True)
+    async with open_backend(database, "d"):  # makes the schema
+        await connection.execute("begin")
+        await enqueuer.add([fresh("meanwhile")], OnConflict.KEEP, at_once=True)
+    return connection
 
 
 async def test_without_notify_work_and_events_are_found_by_polling(database: str) -> None:
@@ -186,7 +196,7 @@ class TestWhereNobodyListens:
             return heard[:-1]
 
         async def is_alone() -> bool:
-            return not await locks(database, granted=True)
+            return not await advisory_locks(database)
 
         async with open_backend(database, "d") as backend:
             assert await told_of(backend, "nobody") == []
@@ -203,23 +213,36 @@ class TestWhereNobodyListens:
             assert await told_of(backend, "nobody again") == []
 
     async def test_what_is_added_meanwhile_is_found_by_who_begins_to_listen(
-        self, database: str, connection: "asyncpg.Connection[asyncpg.Record]"
+        self, database: str, adding: "asyncpg.Connection[asyncpg.Record]"
     ) -> None:
-        settings = settings_of(Opening(parse_url(database), "d", 0, 0, None, {}))
-        async with open_backend(database, "d") as backend:
-            enqueuer = PostgresEnqueuer(connection.fetch, settings, 1 << 20, lambda: None, alone=True)
-            transaction = connection.transaction()
-            await transaction.start()
-            await enqueuer.add([fresh("meanwhile")], OnConflict.KEEP, at_once=True)
-            claimed = await backend.claim("worker", None, 1, SECOND)
-            waiting = asyncio.ensure_future(backend.wait(None, claimed.mark, None))
+        """However long its commit takes; nothing else wakes it, as its clock stands still."""
+        looks = 0
+        async with open_backend(database, "d", clock=ManualClock()) as backend:
 
-            async def is_blocked() -> bool:
-                return await locks(database, granted=False) == 1
+            async def find() -> str:
+                nonlocal looks
+                while True:
+                    claimed = await backend.claim("worker", None, 1, SECOND)
+                    looks += 1
+                    if claimed.claims:
+                        return claimed.claims[0].key
+                    await backend.wait(None, claimed.mark, None)
 
-            await until_async(is_blocked)
-            assert not claimed.claims
-            assert not waiting.done()
-            await transaction.commit()
-            await within(waiting)
-            assert [claim.key for claim in (await backend.claim("worker", None, 1, SECOND)).claims] == ["meanwhile"]
+            finding = asyncio.ensure_future(find())
+            await until(lambda: looks > 1)  # it listens, but has not been let in
+            await adding.execute("commit")
+            assert await within(finding) == "meanwhile"
+
+    @pytest.mark.usefixtures("adding")
+    async def test_an_add_that_takes_long_keeps_no_news_from_others(self, database: str) -> None:
+        async with open_backend(database, "d", clock=ManualClock()) as backend, open_backend(database, "d") as other:
+            await other.enqueue([task("running", "g")])
+            assert (await backend.claim("worker", {"g"}, 1, 30 * SECOND)).claims
+            async with backend.subscribe({Topic.CANCEL}, None) as subscription:
+                await within(backend.wait(None, None, None))  # it rings when it listens
+                claimed = await backend.claim("worker", None, 1, SECOND)
+                waiting = asyncio.ensure_future(backend.wait(None, claimed.mark, None))
+                await other.cancel(["running"])
+                assert isinstance(await within(anext(aiter(subscription))), CancelRequested)
+                await other.enqueue([fresh("key")])
+                await within(waiting)

@@ -13,7 +13,7 @@ from docket_core.backend.protocol import Backend
 from docket_core.errors import BackendUnavailable
 from docket_redis.backend import RedisBackend
 from docket_redis.connection import Connection
-from docket_redis.handover import Handovers
+from docket_redis.handover import Handovers, Mark
 from docket_redis.wire import prefix_of
 from tests.support.servers.redis import RedisServer
 from tests.support.workers import until, within
@@ -275,6 +275,21 @@ async def test_what_comes_after_a_wait_that_no_claim_follows_is_given_back(
     await add(other, ["second"])
     await within(waiting.task)
     bring()
+    assert {(await within(found_by(other))).key for _ in range(2)} == {"key", "second"}
+
+
+async def test_what_comes_between_two_waits_is_given_back(
+    server: RedisServer, idle: Backend, other: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that waits again without a claim between."""
+    waiting, bring = await on_its_way(server, idle, other, monkeypatch)
+    await add(other, ["second"])
+    await within(waiting.task)
+    bring()
+    assert isinstance(waiting.mark, Mark)
+    next_wait = Wait(idle, WORK, Claimed((), 0, None, waiting.mark._replace(bells=waiting.mark.bells + 1)))
+    await asyncio.sleep(0)
+    assert not next_wait.task.done()
     assert {(await within(found_by(other))).key for _ in range(2)} == {"key", "second"}
 
 
