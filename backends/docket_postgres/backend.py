@@ -149,10 +149,16 @@ class PostgresBackend:
     async def schedule(self, tasks: Sequence[Task], on_conflict: OnConflict = OnConflict.KEEP) -> Sequence[Enqueued]:
         return await self._finished(self._add(tasks, on_conflict, at_once=False)) if tasks else []
 
-    async def _add(self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool) -> Sequence[Enqueued]:
-        answers = await self._enqueuer.add(tasks, on_conflict, at_once=at_once)
-        if not self._settings.notify:  # those who wait in this very instance need no notification
-            self._news.heard(None)
+    def _add(
+        self, tasks: Sequence[Task], on_conflict: OnConflict, *, at_once: bool
+    ) -> Coroutine[Any, Any, Sequence[Enqueued]]:
+        adding = self._enqueuer.add(tasks, on_conflict, at_once=at_once)
+        return adding if self._settings.notify else self._rung_for(adding)
+
+    async def _rung_for(self, adding: Coroutine[Any, Any, Sequence[Enqueued]]) -> Sequence[Enqueued]:
+        """Those who wait in this very instance need no notification."""
+        answers = await adding
+        self._news.heard(None)
         return answers
 
     async def claim(

@@ -123,7 +123,8 @@ class Connections:
             BackendUnavailable, Overloaded, SchemaMismatch: see `errors.translate`.
         """
         with translated(translate):
-            async with self._slots:
+            await self._slots.acquire()
+            try:
                 for left in range(_TRIES, -1, -1):
                     try:
                         return await self._once(work, timeout)
@@ -135,11 +136,13 @@ class Connections:
                             self._settings = self._settings._replace(prepared=False)
                             self.discard()
                         await asyncio.sleep(0.01 * random.random() * (_TRIES - left + 1))
+            finally:
+                self._slots.release()
         raise AssertionError("the loop above returns or raises")
 
     async def _once(self, work: Callable[[Connection], Awaitable[Result]], timeout: float) -> Result:
         prepared = self._settings.prepared
-        connection = await self._take()
+        connection = self._take() or await connect(self._settings.dsn, self._settings, "docket")
         deadline = asyncio.get_running_loop().time() + timeout
         self._used[connection] = deadline
         self._look_at(deadline)
@@ -189,14 +192,14 @@ class Connections:
         else:
             connection.terminate()
 
-    async def _take(self) -> Connection:
+    def _take(self) -> "Connection | None":
         if self._closed:
             raise BackendUnavailable("this backend has been closed")
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await connect(self._settings.dsn, self._settings, "docket")
+        return None
 
     def discard(self) -> None:
         """Drop what lies idle: one connection broke, so the others are likely to be broken."""
