@@ -16,18 +16,18 @@ from docket_postgres.settings import Settings
 Fetch = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 
 
+_NOW = "coalesce($3::bigint, (extract(epoch from statement_timestamp()) * 1000000)::bigint)"
+_LATER = f"coalesce($9::bigint, {_NOW} + $10::bigint)"
 _ADD_NEW = """
 insert into docket.task (due, ready, seq, generation, attempt, delivery, state, docket, key, function, run, payload,
   headers)
-select d.due, greatest(d.due, n.now), nextval('docket.seq'), 1, $10, 0, 1, $1, $4, $5, $4, $6, $7
-from (values (coalesce($3::bigint, (extract(epoch from clock_timestamp()) * 1000000)::bigint))) n(now)
-cross join lateral (values (coalesce($8::bigint, n.now + $9::bigint, n.now))) d(due)
-returning due, docket.now_1($3),
+values ({due}, {ready}, nextval('docket.seq'), 1, $8, 0, 1, $1, $4, $5, $4, $6, $7)
+returning due, {now},
   case when $2::text is not null and not pg_try_advisory_xact_lock({ear}) then concat(
-    case when due < docket.now_1($3) + 2500000 then pg_notify($2, json_build_object(function, ready)::text) end,
+    case when due < {now} + 2500000 then pg_notify($2, json_build_object(function, ready)::text) end,
     case when exists (select 1 from docket.watcher w where w.docket = $1 and w.topics & 1 <> 0
         and w.until > docket.now_1(null))
-      then docket.tell_1($2, jsonb_build_array('s', key, run, 1, case when due <= docket.now_1($3) then 11 else 10 end,
+      then docket.tell_1($2, jsonb_build_array('s', key, run, 1, case when due <= {now} then 11 else 10 end,
         due, null, null, null, null)) end) end
 """
 """Adds one task under the id of its run, which nobody has used; if it is there all the same, as it was sent before,
@@ -51,7 +51,9 @@ class PostgresEnqueuer:
         self._max_payload = max_payload
         self._now = now
         self._alone = alone
-        self._one_new = _ADD_NEW.replace("docket.", f'"{settings.schema}".').replace("{ear}", str(settings.ear))
+        new = _ADD_NEW.replace("docket.", f'"{settings.schema}".')
+        self._new_now = new.format(due=_NOW, ready=_NOW, now="due", ear=settings.ear)
+        self._new_later = new.format(due=_LATER, ready=f"greatest({_LATER}, {_NOW})", now=_NOW, ear=settings.ear)
         self._one = f'select "{settings.schema}".add_one_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'
         self._new = f'select "{settings.schema}".add_new_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
         self._many = (
@@ -121,12 +123,11 @@ class PostgresEnqueuer:
         return True
 
     async def _add_one(self, task: Task, on_conflict: OnConflict, at_once: bool) -> Enqueued:
-        when = None if at_once else moment(task.when)
-        delay = None if at_once else length(task.delay)
+        due = () if at_once else (moment(task.when), length(task.delay) or 0)
         if self._alone and task.run is task.key:
             try:
                 rows = await self._fetch(
-                    self._one_new,
+                    self._new_now if at_once else self._new_later,
                     self._docket,
                     self._channel,
                     self._now(),
@@ -134,17 +135,15 @@ class PostgresEnqueuer:
                     task.function,
                     task.payload,
                     task.headers,
-                    when,
-                    delay,
                     clamped(task.attempt),
+                    *due,
                 )
             except BackendUnavailable as error:
                 if not is_in_use(error):
                     raise
                 return (await self._add_known([task], None, on_conflict, at_once))[0]
-            due, now = rows[0][0], rows[0][1]
-            state = State.QUEUED if due <= now else State.SCHEDULED
-            return Enqueued(EnqueueStatus.ACCEPTED, task.run, 1, due, state)
+            at, now = rows[0][0], rows[0][1]
+            return Enqueued(EnqueueStatus.ACCEPTED, task.run, 1, at, State.QUEUED if at <= now else State.SCHEDULED)
         rows = await self._fetch(
             self._one,
             self._docket,
@@ -156,8 +155,7 @@ class PostgresEnqueuer:
             task.payload,
             task.run,
             task.headers,
-            when,
-            delay,
+            *(due or (None, None)),
             clamped(task.attempt),
         )
         answer: str = rows[0][0]
