@@ -141,7 +141,7 @@ class Outcomes:
                 return record.last
             if record.live is not None or record.last is not None or record.hold is not None:
                 raise ExecutionSuperseded(f"{key!r} has been taken by another run")
-        raise ResultExpired(f"nothing is kept of {key!r} any more; it has ended, or was never there")
+        raise ResultExpired(f"nothing is kept of {key!r}: it has ended, was never there, or is not committed yet")
 
     def _outcome(self, execution: "Execution", last: Last) -> Any:
         context = CodecContext(self._docket.name, execution.key, last.function)

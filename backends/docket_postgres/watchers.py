@@ -9,6 +9,8 @@ from docket_core.errors import BackendError
 from docket_postgres.store import Store
 
 _EVERY = 10.0
+_SOON = 1.0
+"""Seconds until it is said again where the store could not be reached."""
 _TTL = 30 * SECOND
 _BITS = {Topic.STATE: 1, Topic.PROGRESS: 2}
 
@@ -21,6 +23,7 @@ class Watchers:
         self._identity = identity
         self._counts = dict.fromkeys(_BITS, 0)
         self._said = 0
+        """What the store has been told; 0 where that is not sure."""
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, topics: AbstractSet[Topic]) -> None:
@@ -29,7 +32,7 @@ class Watchers:
             self._counts[topic] += 1
         if self._wanted() & ~self._said:
             await self._say()
-        if self._said and self._task is None:
+        if self._wanted() and self._task is None:
             self._task = asyncio.create_task(self._repeat(), name="docket postgres watchers")
 
     async def remove(self, topics: AbstractSet[Topic]) -> None:
@@ -53,7 +56,7 @@ class Watchers:
 
     async def _repeat(self) -> None:
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_EVERY if self._said else _SOON)
             await self._say()
 
     async def _say(self) -> None:
@@ -74,7 +77,6 @@ class Watchers:
                     self._store.sql("delete from docket.watcher where docket = $1 and id = $2"),
                     *(self._store.docket, self._identity),
                 )
-        except BackendError:
-            return
-        finally:
             self._said = wanted
+        except BackendError:
+            self._said = 0

@@ -14,7 +14,7 @@ from docket_core.cli.clear import clear
 from docket_core.cli.demo.command import demo
 from docket_core.cli.exit_codes import exit_code_of
 from docket_core.cli.failed import failed, retry
-from docket_core.cli.help import GroupWithExamples, example_of
+from docket_core.cli.help import Top, example_of
 from docket_core.cli.migrate import migrate
 from docket_core.cli.output import complain
 from docket_core.cli.version import version
@@ -41,7 +41,7 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="docket",
         help="Background tasks for Python functions: now, later or on a schedule.",
-        cls=GroupWithExamples,
+        cls=Top,
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,

@@ -1,5 +1,6 @@
 """What `docket --help` shows beside the list of commands: examples and exit codes."""
 
+import os
 from typing import Any
 
 import typer
@@ -10,7 +11,8 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from docket_core.cli.exit_codes import MEANINGS
-from docket_core.cli.output import console
+from docket_core.cli.output import complain, console
+from docket_core.cli.variables import misspelt, variables_of
 
 EXAMPLES = {
     "docket demo": "see it work, on SQLite, in one command",
@@ -53,8 +55,14 @@ def example_of(command: str) -> str:
     return f"Example: {EXAMPLE_OF[command]}"
 
 
-class GroupWithExamples(TyperGroup):
+class Top(TyperGroup):
     """The top of the command line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override, unused-ignore]
+        """Before any command: a variable that is misspelt is not passed over in silence."""
+        for variable, near in misspelt(os.environ, set(variables_of(self))):
+            complain(f"the variable {variable} is read by no option; did you mean {near}?")
+        return super().invoke(ctx)
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override, unused-ignore]
         """The usual help, then the examples and the exit codes."""

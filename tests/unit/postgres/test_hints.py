@@ -15,10 +15,12 @@ from docket_core.backend.records import CancelRequested, StateChanged, Topic
 from docket_core.backend.registry import open_backend
 from docket_core.backend.states import State
 from docket_core.backend.url import parse_url
+from docket_core.errors import BackendUnavailable
 from docket_postgres.connections import Connections
 from docket_postgres.enqueuing import PostgresEnqueuer
 from docket_postgres.hints import Hints, News
 from docket_postgres.settings import Settings, settings_of
+from docket_postgres.store import Fetching, Store
 from tests.support.servers.postgres import run_sql
 from tests.support.workers import until, until_async, within
 
@@ -246,3 +248,22 @@ class TestWhereNobodyListens:
                 assert isinstance(await within(anext(aiter(subscription))), CancelRequested)
                 await other.enqueue([fresh("key")])
                 await within(waiting)
+
+
+async def test_who_could_not_say_that_it_listens_says_so_soon(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with the next repeat: until then it would hear of nothing."""
+    fetch, failures = Store.fetch_control, [BackendUnavailable("away for a moment")]
+
+    def fetch_control(self: Store, sql: str, *arguments: object) -> Fetching:
+        if failures and "watcher" in sql:
+            raise failures.pop()
+        return fetch(self, sql, *arguments)
+
+    async def is_known() -> bool:
+        return await run_sql(database, "select topics from docket.watcher") == [[1]]
+
+    monkeypatch.setattr(Store, "fetch_control", fetch_control)
+    async with open_backend(database, "d") as backend, backend.subscribe({Topic.STATE}, None):
+        assert not await is_known()
+        await until_async(is_known, 5)
+    assert not failures
