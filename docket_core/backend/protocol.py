@@ -151,8 +151,8 @@ class Backend(Enqueuer, Protocol):
 
         A backend may call `take` meanwhile, once, on this event loop, with what it hands over to the worker of the
         claim that made `since`, if that had room for more: what another claim on the same terms would bring, of one
-        task or a few. It is the caller's from then on, and the wait ends. What reaches a wait that has ended, or was
-        cancelled, goes back.
+        task or a few. It is the caller's from then on, and the wait ends. What comes after a wait has ended or was
+        cancelled goes back, or comes with the worker's next claim; never both.
 
         Ends when something for these functions was pushed after `since` was made, at `until` (store time), or after
         two seconds, whichever is first. Pushed is what became pending, or will be due, a parked task's permit that was
