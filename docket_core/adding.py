@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 _LAST_MOMENT = to_micros(datetime.max.replace(tzinfo=UTC))
+_KEEP, _SCHEDULED = OnConflict.KEEP, Disposition.SCHEDULED
+"""Looked up once: a member of an enum costs as much as a call."""
 MANY = 1000
 """How many tasks go into one call of the backend."""
 
@@ -80,7 +82,7 @@ class Adder(ABC):
             Unserializable: an argument cannot be encoded; nothing was written.
             BackendUnavailable, Overloaded: the store cannot be reached, or refuses.
         """
-        return self._call(function, when, key, OnConflict.KEEP)
+        return self._call(function, when, key, _KEEP)
 
     @overload
     def replace(
@@ -151,14 +153,16 @@ class Adder(ABC):
     ) -> Callable[..., Awaitable[Execution]]:
         docket = self.docket
         task = docket.functions.find(function)
-        operation = "add" if on_conflict is OnConflict.KEEP else "replace"
 
         async def scheduled(*args: Any, **kwargs: Any) -> Execution:
             task.check_call(args, kwargs)
             execution = Execution(docket, task.function, args, kwargs, key, when, function_name=task.name)
             if instrumentation.tracing():
-                return await self._trace(execution, on_conflict, operation)
-            return await self._send(docket, execution, on_conflict, {})
+                return await self._trace(execution, on_conflict, "add" if on_conflict is _KEEP else "replace")
+            if docket.strike_list.in_effect and self._is_struck(execution):
+                return execution
+            reply = await self._enqueue(_task(docket, execution, {}), on_conflict)
+            return self._answered(execution, reply, on_conflict)
 
         return scheduled
 
@@ -174,11 +178,14 @@ class Adder(ABC):
         if docket.strike_list.in_effect and self._is_struck(execution):
             return execution
         reply = await self._enqueue(_task(docket, execution, outgoing), on_conflict)
+        return self._answered(execution, reply, on_conflict)
+
+    def _answered(self, execution: Execution, reply: Enqueued, on_conflict: OnConflict) -> Execution:
         execution.accepted(reply)
         if reply.error is not None:
             raise reply.error
-        if execution.disposition is Disposition.SCHEDULED:
-            count_added(docket, execution.function_name, 1, on_conflict)
+        if execution.disposition is _SCHEDULED:
+            count_added(self.docket, execution.function_name, 1, on_conflict)
         return execution
 
     def _is_struck(self, execution: Execution) -> bool:
@@ -215,7 +222,7 @@ class Adder(ABC):
             scheduled = Counter[str]()
             for execution, reply in zip(sent[start : start + MANY], replies, strict=True):
                 execution.accepted(reply)
-                if execution.disposition is Disposition.SCHEDULED:
+                if execution.disposition is _SCHEDULED:
                     scheduled[execution.function_name] += 1
             for name, number in scheduled.items():
                 count_added(docket, name, number, on_conflict)
@@ -249,7 +256,7 @@ def _task(docket: "Docket", execution: Execution, outgoing: Mapping[str, str]) -
 def count_added(docket: "Docket", function_name: str, number: int, on_conflict: OnConflict) -> None:
     """Count calls that were put on a docket."""
     labels = docket.labels_of(function_name)
-    counter = instrumentation.TASKS_ADDED if on_conflict is OnConflict.KEEP else instrumentation.TASKS_REPLACED
+    counter = instrumentation.TASKS_ADDED if on_conflict is _KEEP else instrumentation.TASKS_REPLACED
     counter.add(number, labels)
     instrumentation.TASKS_SCHEDULED.add(number, labels)
 

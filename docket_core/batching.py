@@ -51,7 +51,8 @@ class Batcher(Generic[Item, Reply]):
             return (await self._send([item]))[0]
         finally:
             self._calls -= 1
-            self.go_on()
+            if self._waiting:
+                self.go_on()
 
     def go_on(self) -> None:
         """Send what waits, if it need not wait any longer: an item may be held no more."""

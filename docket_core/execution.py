@@ -26,7 +26,6 @@ ExecutionState = State
 Trace = Mapping[str, str] | None
 Due = Micros | timedelta | None
 
-
 class Disposition(enum.StrEnum):
     """What has come of scheduling an execution."""
 
@@ -41,6 +40,11 @@ class Disposition(enum.StrEnum):
     """Its run has been replaced."""
     FAILED = "failed"
     """It was refused; `error` says why, and nothing was written."""
+
+
+_LOADED, _SCHEDULED = Disposition.LOADED, Disposition.SCHEDULED
+_PENDING, _ACCEPTED = State.SCHEDULED, EnqueueStatus.ACCEPTED
+"""Looked up once, for every task: a member of an enum costs as much as a call."""
 
 
 class Grant(Protocol):
@@ -141,13 +145,13 @@ class Execution:
         self._redelivered = redelivered
         self._generation = generation
         self._progress: ExecutionProgress | None = None
-        self.state = State.SCHEDULED
+        self.state = _PENDING
         self.worker: str | None = None
         self._started: Micros | None = None
         self.completed_at: datetime | None = None
         self.error: str | None = None
         self.result_key: str | None = None
-        self.disposition = Disposition.LOADED
+        self.disposition = _LOADED
         self.grant: Grant | None = None
         """Set while this run is being run here, for its body and hooks; None on every other handle."""
 
@@ -339,15 +343,18 @@ class Execution:
 
     def accepted(self, reply: Enqueued) -> None:
         """Take over what the store answered to scheduling this."""
-        if reply.status is EnqueueStatus.REFUSED:
-            self.refuse(str(reply.error))
+        status, run, generation, when, state, error = reply
+        if status is _ACCEPTED:
+            self.disposition = _SCHEDULED
+        elif status is EnqueueStatus.REFUSED:
+            self.refuse(str(error))
             return
-        accepted = reply.status is EnqueueStatus.ACCEPTED
-        self.disposition = Disposition.SCHEDULED if accepted else Disposition.ALREADY_SCHEDULED
-        self.run = reply.run
-        self._generation = reply.generation
-        self._when = reply.when
-        self.state = reply.state
+        else:
+            self.disposition = Disposition.ALREADY_SCHEDULED
+        self.run = run
+        self._generation = generation
+        self._when = when
+        self.state = state
 
     def new_run(self) -> str:
         """Give this handle a run of its own, for a successor."""

@@ -47,6 +47,7 @@ from docket_core.errors import CapabilityMissing
 from docket_memory.events import Listener, Mark, StrikeReader, Waiter
 from docket_memory.store import Store
 
+_RUNNING = State.RUNNING
 _STORES: dict[tuple[str, str], Store] = {}
 _STORES_LOCK = Lock()
 
@@ -105,7 +106,7 @@ class MemoryBackend:
         store = self._store
         with store.lock:
             added = store.add(tasks, on_conflict, at_once=True)
-        if added and added[0].state is State.RUNNING:
+        if added and added[0].state is _RUNNING:
             await asyncio.sleep(0)  # it was handed over: whoever waited for it begins first
         return added
 

@@ -76,7 +76,7 @@ class Store(Audience):
             repeated = self._repeated(entry, task, now)
             if repeated is not None:
                 return repeated
-            if entry.live is not None and on_conflict is OnConflict.KEEP:
+            if entry.live is not None and on_conflict is _KEEP:
                 live = entry.live
                 return Enqueued(EnqueueStatus.EXISTS, live.run, live.generation, live.when, live.state(now))
         grows = entry is None or entry.live is None
@@ -89,7 +89,7 @@ class Store(Audience):
         elif entry.live is not None:
             self._displace(entry, now)
         part = self._bear(entry, task, when, now)
-        return Enqueued(EnqueueStatus.ACCEPTED, part.run, part.generation, part.when, part.state(now))
+        return Enqueued(_ACCEPTED, part.run, part.generation, when, part.state(now))
 
     def _repeated(self, entry: Entry, task: Task, now: Micros) -> Enqueued | None:
         """The first answer once more, if this very run was added before."""
@@ -213,7 +213,7 @@ class Store(Audience):
         part.progress = None
         self._index_lease(part)
         if self.watched:
-            self.tell(StateChanged(part.key, part.run, part.generation, State.RUNNING, part.when, worker, now))
+            self.tell(StateChanged(part.key, part.run, part.generation, _RUNNING, part.when, worker, now))
         return part.claim()
 
     def _next_at(self, functions: AbstractSet[str] | None) -> Micros | None:
@@ -464,6 +464,8 @@ class Store(Audience):
             self.tell(StateChanged(part.key, part.run, part.generation, part.state(now), part.when))
 
 
+_ACCEPTED, _KEEP, _RUNNING = EnqueueStatus.ACCEPTED, OnConflict.KEEP, State.RUNNING
+"""Looked up once, for every task: a member of an enum costs as much as a call."""
 _TERMINAL = {
     Verdict.COMPLETE: State.COMPLETED,
     Verdict.FAIL: State.FAILED,
