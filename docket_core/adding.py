@@ -24,6 +24,7 @@ P = ParamSpec("P")
 _LAST_MOMENT = to_micros(datetime.max.replace(tzinfo=UTC))
 _KEEP, _SCHEDULED = OnConflict.KEEP, Disposition.SCHEDULED
 """Looked up once: a member of an enum costs as much as a call."""
+_new = tuple.__new__
 MANY = 1000
 """How many tasks go into one call of the backend."""
 
@@ -156,7 +157,7 @@ class Adder(ABC):
 
         async def scheduled(*args: Any, **kwargs: Any) -> Execution:
             task.check_call(args, kwargs)
-            execution = Execution(docket, task.function, args, kwargs, key, when, function_name=task.name)
+            execution = Execution(docket, task.function, args, kwargs, key, when, 1, None, False, 0, task.name)
             if instrumentation.tracing():
                 return await self._trace(execution, on_conflict, "add" if on_conflict is _KEEP else "replace")
             if docket.strike_list.in_effect and self._is_struck(execution):
@@ -240,13 +241,13 @@ def _task(docket: "Docket", execution: Execution, outgoing: Mapping[str, str]) -
     key, name, args, kwargs, run, trace, due, attempt = execution.sent()
     if key is not run:  # else it was made here
         check_label("key", key)
-    payload = encode_call(docket.codec, CodecContext(docket.name, key, name), args, kwargs)
+    payload = encode_call(docket.codec, _new(CodecContext, (docket.name, key, name, "call")), args, kwargs)
     if len(payload) > docket.max_payload:
         check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
     context = outgoing if trace is None else trace
     headers = encode_headers(context) if context else b""
     if due is None:
-        return Task(key, name, payload, run, headers, None, None, attempt)
+        return _new(Task, (key, name, payload, run, headers, None, None, attempt))
     check_due(due, docket.clock)
     if isinstance(due, timedelta):
         return Task(key, name, payload, run, headers, None, to_micros(due), attempt)

@@ -28,6 +28,7 @@ from docket_memory.events import Mark, Waiter
 from docket_memory.index import Index, Indexes
 from docket_memory.parts import Entry, Part
 
+_new = tuple.__new__
 PORTION = 1000
 """How many ends a single claim, and how many keys a single step of clear, deals with."""
 
@@ -89,7 +90,7 @@ class Store(Audience):
         elif entry.live is not None:
             self._displace(entry, now)
         part = self._bear(entry, task, when, now)
-        return Enqueued(_ACCEPTED, part.run, part.generation, when, part.state(now))
+        return _new(Enqueued, (_ACCEPTED, part.run, part.generation, when, part.state(now), None))
 
     def _repeated(self, entry: Entry, task: Task, now: Micros) -> Enqueued | None:
         """The first answer once more, if this very run was added before."""
