@@ -72,7 +72,9 @@ class Store(Audience):
 
     def _add_one(self, task: Task, when: Micros, on_conflict: OnConflict, now: Micros) -> Enqueued:
         error = refusal_of_task(task, self.max_payload)
-        entry = self.entry(task.key, now)
+        entry = self.entries.get(task.key)
+        if entry is not None:
+            entry = self.entry(task.key, now)
         if error is None and entry is not None:
             repeated = self._repeated(entry, task, now)
             if repeated is not None:
@@ -132,7 +134,8 @@ class Store(Audience):
         if asker is not None:
             self._hand_over(part, asker, now)
         else:
-            self._index(entry, part)
+            if entry.hold is None:
+                self.ready.add(part.function, part.key, part.ready_at, part.sequence)
             self._tell_pending(part, now)
         return part
 
