@@ -15,7 +15,7 @@ from docket_core.backend.protocol import Enqueuer
 from docket_core.codec import CodecContext, encode_call, encode_headers
 from docket_core.errors import ConfigurationError, DocketError, InvalidInput
 from docket_core.execution import Disposition, Execution
-from docket_core.functions import AnyFunction, placeholder
+from docket_core.functions import AnyFunction, TaskFunction, placeholder
 
 if TYPE_CHECKING:
     from docket_core.docket import Docket
@@ -42,8 +42,11 @@ class TaskCall(NamedTuple):
 class Adder(ABC):
     """Takes calls of registered functions and puts them on a docket."""
 
-    docket: "Docket"
-    """The docket that the calls are put on."""
+    def __init__(self, docket: "Docket") -> None:
+        self.docket = docket
+        """The docket that the calls are put on."""
+        self._calls: dict[TaskFunction, Callable[..., Awaitable[Execution]]] = {}
+        """What `add` answers for a function alone: it is the same each time."""
 
     @abstractmethod
     def _enqueue(self, task: Task, on_conflict: OnConflict) -> Awaitable[Enqueued]:
@@ -83,7 +86,13 @@ class Adder(ABC):
             Unserializable: an argument cannot be encoded; nothing was written.
             BackendUnavailable, Overloaded: the store cannot be reached, or refuses.
         """
-        return self._call(function, when, key, _KEEP)
+        task = self.docket.functions.find(function)
+        if when is not None or key is not None:
+            return self._call(task, when, key, _KEEP)
+        call = self._calls.get(task)
+        if call is None:
+            call = self._calls[task] = self._call(task, None, None, _KEEP)
+        return call
 
     @overload
     def replace(
@@ -103,7 +112,7 @@ class Adder(ABC):
         A superseded run goes on to its end, but neither its progress nor its result is kept, and the newer one
         starts after it. An unknown key is added.
         """
-        return self._call(function, when, key, OnConflict.REPLACE)
+        return self._call(self.docket.functions.find(function), when, key, OnConflict.REPLACE)
 
     def call(
         self, function: AnyFunction | str, when: datetime | timedelta | None = None, key: str | None = None
@@ -146,14 +155,9 @@ class Adder(ABC):
         return await self._send(self.docket, execution, on_conflict, {})
 
     def _call(
-        self,
-        function: AnyFunction | str,
-        when: datetime | timedelta | None,
-        key: str | None,
-        on_conflict: OnConflict,
+        self, task: TaskFunction, when: datetime | timedelta | None, key: str | None, on_conflict: OnConflict
     ) -> Callable[..., Awaitable[Execution]]:
         docket = self.docket
-        task = docket.functions.find(function)
 
         async def scheduled(*args: Any, **kwargs: Any) -> Execution:
             task.check_call(args, kwargs)

@@ -77,10 +77,10 @@ class Docket(Adder):
         codec: Codec | None = None,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__(self)
         if "://" in name:
             raise ConfigurationError(f"{redact(name)!r} is no docket's name but a URL; write Docket(url=…)")
         check_label("docket name", name)
-        self.docket = self
         self.name = name
         self._url = url or os.environ.get("DOCKET_URL") or DEFAULT_URL
         parse_url(self._url)
@@ -338,7 +338,7 @@ class Docket(Adder):
         return await self._progress(update)
 
     def _send_adds(self, items: list[tuple[Task, OnConflict]]) -> Awaitable[Sequence[Enqueued]]:
-        return send_tasks(self.backend, items)
+        return send_tasks(self._backend or self.backend, items)
 
     def _send_cancels(self, keys: list[str]) -> Awaitable[Sequence[CancelReply]]:
         return self.backend.cancel(keys)

@@ -6,6 +6,8 @@ from random import Random, SystemRandom
 
 _random = Random(SystemRandom().getrandbits(128))
 _MILLISECOND = 1_000_000
+_FRAME = 1 << 124 | 2 << 62
+"""A one before all digits, so that none is left out, and the variant."""
 
 
 def uuid7() -> str:
@@ -15,7 +17,7 @@ def uuid7() -> str:
     to the end of their indexes.
     """
     moment = (time.time_ns() << 12) // _MILLISECOND
-    digits = hex(1 << 124 | moment << 64 | 2 << 62 | _random.getrandbits(62))  # "0x1", then all but the version's digit
+    digits = hex(_FRAME | moment << 64 | _random.getrandbits(62))  # "0x1", then all but the version's digit
     return f"{digits[3:11]}-{digits[11:15]}-7{digits[15:18]}-{digits[18:22]}-{digits[22:]}"
 
 

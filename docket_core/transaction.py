@@ -17,7 +17,7 @@ class DocketTransaction(Adder):
     """Adds tasks that exist if, and once, the caller's transaction commits; made by `Docket.transaction`."""
 
     def __init__(self, docket: "Docket", connection: object) -> None:
-        self.docket = docket
+        super().__init__(docket)
         self._joining: AbstractAsyncContextManager[Enqueuer] = docket.backend.join(connection)
         self._enqueuer: Enqueuer | None = None
 
