@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, overload
 from docket_core import instrumentation
 from docket_core.backend.clock import Clock, Micros, to_micros
 from docket_core.backend.kit import check_label, check_size
-from docket_core.backend.model import Enqueued, OnConflict, Task
+from docket_core.backend.model import Enqueued, OnConflict, Task, make
 from docket_core.backend.protocol import Enqueuer
 from docket_core.codec import CodecContext, encode_call, encode_headers
 from docket_core.errors import ConfigurationError, DocketError, InvalidInput
@@ -24,7 +24,6 @@ P = ParamSpec("P")
 _LAST_MOMENT = to_micros(datetime.max.replace(tzinfo=UTC))
 _KEEP, _SCHEDULED = OnConflict.KEEP, Disposition.SCHEDULED
 """Looked up once: a member of an enum costs as much as a call."""
-_new = tuple.__new__
 MANY = 1000
 """How many tasks go into one call of the backend."""
 
@@ -245,13 +244,13 @@ def _task(docket: "Docket", execution: Execution, outgoing: Mapping[str, str]) -
     key, name, args, kwargs, run, trace, due, attempt = execution.sent()
     if key is not run:  # else it was made here
         check_label("key", key)
-    payload = encode_call(docket.codec, _new(CodecContext, (docket.name, key, name, "call")), args, kwargs)
+    payload = encode_call(docket.codec, make(CodecContext, (docket.name, key, name, "call")), args, kwargs)
     if len(payload) > docket.max_payload:
         check_size(f"payload of {name}", payload, docket.backend.capabilities.max_payload)
     context = outgoing if trace is None else trace
     headers = encode_headers(context) if context else b""
     if due is None:
-        return _new(Task, (key, name, payload, run, headers, None, None, attempt))
+        return make(Task, (key, name, payload, run, headers, None, None, attempt))
     check_due(due, docket.clock)
     if isinstance(due, timedelta):
         return Task(key, name, payload, run, headers, None, to_micros(due), attempt)

@@ -26,6 +26,7 @@ ExecutionState = State
 Trace = Mapping[str, str] | None
 Due = Micros | timedelta | None
 
+
 class Disposition(enum.StrEnum):
     """What has come of scheduling an execution."""
 
@@ -43,7 +44,7 @@ class Disposition(enum.StrEnum):
 
 
 _LOADED, _SCHEDULED = Disposition.LOADED, Disposition.SCHEDULED
-_PENDING, _ACCEPTED = State.SCHEDULED, EnqueueStatus.ACCEPTED
+_PENDING, _RUNNING, _ACCEPTED = State.SCHEDULED, State.RUNNING, EnqueueStatus.ACCEPTED
 """Looked up once, for every task: a member of an enum costs as much as a call."""
 
 
@@ -364,7 +365,7 @@ class Execution:
     def begun(self, claim: Claim, worker: str, grant: Grant) -> None:
         """This handle is the one that its body and hooks see."""
         self.grant = grant
-        self.state = State.RUNNING
+        self.state = _RUNNING
         self.worker = worker
         self._started = claim.claimed_at
         self._when = claim.when

@@ -19,6 +19,7 @@ from docket_core.backend.model import (
     Renewal,
     Task,
     Verdict,
+    make,
 )
 from docket_core.backend.records import CancelRequested, StateChanged, WorkerRecord
 from docket_core.backend.states import State
@@ -28,7 +29,6 @@ from docket_memory.events import Mark, Waiter
 from docket_memory.index import Index, Indexes
 from docket_memory.parts import Entry, Part
 
-_new = tuple.__new__
 PORTION = 1000
 """How many ends a single claim, and how many keys a single step of clear, deals with."""
 
@@ -92,7 +92,7 @@ class Store(Audience):
         elif entry.live is not None:
             self._displace(entry, now)
         part = self._bear(entry, task, when, now)
-        return _new(Enqueued, (_ACCEPTED, part.run, part.generation, when, part.state(now), None))
+        return make(Enqueued, (_ACCEPTED, part.run, part.generation, when, part.state(now), None))
 
     def _repeated(self, entry: Entry, task: Task, now: Micros) -> Enqueued | None:
         """The first answer once more, if this very run was added before."""
@@ -134,8 +134,7 @@ class Store(Audience):
         if asker is not None:
             self._hand_over(part, asker, now)
         else:
-            if entry.hold is None:
-                self.ready.add(part.function, part.key, part.ready_at, part.sequence)
+            self._index(entry, part)
             self._tell_pending(part, now)
         return part
 
@@ -263,7 +262,7 @@ class Store(Audience):
             return Acked.LOST
         entry.acked = claim.token
         self._apply(entry, part, ack, now)
-        return Acked.ACKED
+        return _ACKED
 
     def _apply(self, entry: Entry, part: Part, ack: Ack, now: Micros) -> None:
         state = _TERMINAL.get(ack.verdict)
@@ -468,7 +467,8 @@ class Store(Audience):
             self.tell(StateChanged(part.key, part.run, part.generation, part.state(now), part.when))
 
 
-_ACCEPTED, _KEEP, _RUNNING = EnqueueStatus.ACCEPTED, OnConflict.KEEP, State.RUNNING
+_ACCEPTED, _KEEP = EnqueueStatus.ACCEPTED, OnConflict.KEEP
+_RUNNING, _ACKED = State.RUNNING, Acked.ACKED
 """Looked up once, for every task: a member of an enum costs as much as a call."""
 _TERMINAL = {
     Verdict.COMPLETE: State.COMPLETED,

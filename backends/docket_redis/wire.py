@@ -52,6 +52,8 @@ _VERDICTS = {
     Verdict.PARK: "P",
     Verdict.RELEASE: "L",
 }
+_ENDS = frozenset({Verdict.COMPLETE, Verdict.FAIL, Verdict.CANCEL})
+_LATER = frozenset({Verdict.RETRY, Verdict.POSTPONE})
 _SHORT = 5 * PIECE
 """Up to so many bytes of payload and headers together stand in the record itself, in pieces."""
 PORTION = 500
@@ -167,7 +169,7 @@ def ended(values: Sequence[bytes]) -> list[Ended]:
 def ack_arguments(ack: Ack) -> list[Argument]:
     claim, verdict = ack.claim, ack.verdict
     arguments: list[Argument] = [claim.key, claim.generation, claim.token, _VERDICTS[verdict]]
-    if verdict in {Verdict.COMPLETE, Verdict.FAIL, Verdict.CANCEL}:
+    if verdict in _ENDS:
         named: tuple[tuple[str, bytes | str | None], ...] = (
             ("r", None if ack.result is None else b"+" + ack.result),
             ("e", None if ack.error is None else "+" + ack.error.encode(errors="replace").decode()),
@@ -179,7 +181,7 @@ def ack_arguments(ack: Ack) -> list[Argument]:
         arguments += _successor(ack.successor)
     elif verdict is Verdict.PARK and ack.request is not None:
         arguments += _request(ack.request)
-    elif verdict in {Verdict.RETRY, Verdict.POSTPONE}:
+    elif verdict in _LATER:
         arguments += [*_moment(ack.when, ack.delay), ack.attempt]
     return arguments
 

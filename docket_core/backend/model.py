@@ -10,11 +10,21 @@ the retention) and, after a replace of a running task, one *hold* (the replaced 
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.states import State
 from docket_core.errors import DocketError
+
+R = TypeVar("R")
+
+
+class _Maker(Protocol):
+    def __call__(self, kind: type[R], values: tuple[object, ...], /) -> R: ...
+
+
+make = cast("_Maker", tuple.__new__)
+"""A record of all its values, in their order: half the time of its constructor, for where one is made for every task."""
 
 
 class OnConflict(StrEnum):

@@ -10,6 +10,7 @@ from docket_core.worker.services import Services
 
 logger = get_logger("docket_core.worker")
 
+_ACKED = Acked.ACKED
 _COUNTERS = {
     Verdict.COMPLETE: instrumentation.TASKS_SUCCEEDED,
     Verdict.FAIL: instrumentation.TASKS_FAILED,
@@ -26,8 +27,8 @@ class Answers:
 
     def note(self, run: Run, ack: Ack, reply: Acked) -> None:
         """The store has answered a verdict."""
-        labels = {"docket.name": self._docket.name, "docket.task": run.claim.function}
-        if reply is not Acked.ACKED:
+        labels = self._docket.labels_of(run.claim.function)
+        if reply is not _ACKED:
             run.superseded = True
             if ack.result is not None and is_reference(ack.result):
                 self._services.spawn(self._delete_result(ack.result))
