@@ -24,6 +24,7 @@ P = ParamSpec("P")
 _LAST_MOMENT = to_micros(datetime.max.replace(tzinfo=UTC))
 _KEEP, _SCHEDULED = OnConflict.KEEP, Disposition.SCHEDULED
 """Looked up once: a member of an enum costs as much as a call."""
+_NO_CONTEXT: Mapping[str, str] = {}
 MANY = 1000
 """How many tasks go into one call of the backend."""
 
@@ -151,7 +152,7 @@ class Adder(ABC):
         on_conflict = OnConflict.REPLACE if replace else OnConflict.KEEP
         if instrumentation.tracing():
             return await self._trace(execution, on_conflict, "schedule")
-        return await self._send(self.docket, execution, on_conflict, {})
+        return await self._send(self.docket, execution, on_conflict, _NO_CONTEXT)
 
     def _call(
         self, task: TaskFunction, when: datetime | timedelta | None, key: str | None, on_conflict: OnConflict
@@ -165,7 +166,7 @@ class Adder(ABC):
                 return await self._trace(execution, on_conflict, "add" if on_conflict is _KEEP else "replace")
             if docket.strike_list.in_effect and self._is_struck(execution):
                 return execution
-            reply = await self._enqueue(_task(docket, execution, {}), on_conflict)
+            reply = await self._enqueue(_task(docket, execution, _NO_CONTEXT), on_conflict)
             return self._answered(execution, reply, on_conflict)
 
         return scheduled

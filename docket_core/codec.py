@@ -127,7 +127,7 @@ def encode_call(codec: Codec, context: CodecContext, args: tuple[object, ...], k
     Raises:
         Unserializable: an argument cannot be encoded; nothing was written.
     """
-    return _encode(codec, [[*args], dict(kwargs)], context, "the arguments")
+    return _encode(codec, [[*args], dict(kwargs) if kwargs else {}], context, "the arguments")
 
 
 def decode_call(codec: Codec, context: CodecContext, data: bytes) -> tuple[tuple[object, ...], dict[str, object]]:

@@ -193,11 +193,11 @@ class FunctionTable:
 
     def find(self, function: AnyFunction | str) -> TaskFunction:
         """The function of this name, or this function, which is registered if it is not yet."""
-        if isinstance(function, str):
-            return self.described(function)
         task = self._described.get(getattr(function, "__name__", ""))
         if task is not None and task.function is function and self.tasks.get(task.name) is function:
             return task
+        if isinstance(function, str):
+            return self.described(function)
         name = _name_of(function)
         if self.tasks.get(name) is function:
             return self.described(name)

@@ -53,9 +53,11 @@ def provided() -> bool:
     public function reads the environment at every call.
     """
     provider = getattr(trace, "_TRACER_PROVIDER", trace)
+    if provider is None:
+        return False
     if provider is trace:
         provider = trace.get_tracer_provider()
-    return provider is not None and not isinstance(provider, trace.ProxyTracerProvider)
+    return not isinstance(provider, trace.ProxyTracerProvider)
 
 
 def tracing() -> bool:

@@ -48,7 +48,7 @@ class Part:
         self.generation = generation
         self.delivery = 0
         self.when = when
-        self.ready_at = when if when > now else now  # noqa: FURB136 - a call takes six times as long
+        self.ready_at = when if when > now else now  # noqa: FURB136 - a call of max costs more
         self.sequence = sequence
         """With `ready_at` its place among its function's tasks."""
         self.pending_since = sequence

@@ -24,7 +24,7 @@ class _Maker(Protocol):
 
 
 make = cast("_Maker", tuple.__new__)
-"""A record of all its values, in their order: half the time of its constructor, for where one is made for every task."""
+"""A record of all its values, in their order: half the time of its constructor, where one is made for every task."""
 
 
 class OnConflict(StrEnum):
