@@ -125,7 +125,8 @@ class Store(Audience):
     def _bear(self, entry: Entry, task: Task, when: Micros, now: Micros) -> Part:
         """Make `task` the entry's live part."""
         entry.generation += 1
-        part = Part(task, entry.generation, when, now, self.next_sequence())
+        self._sequence += 1
+        part = Part(task, entry.generation, when, now, self._sequence)
         entry.live = part
         self.live += 1
         asker = None

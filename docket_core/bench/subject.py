@@ -30,16 +30,10 @@ class DocketSubject(Subject):
 
     def __init__(self) -> None:
         self._url = ""
-        self._docket: Docket | None = None
+        self.docket: Docket
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self._kept = ExitStack()
-
-    @property
-    def docket(self) -> Docket:
-        if self._docket is None:
-            raise RuntimeError("open it first")
-        return self._docket
 
     async def open(self, url: str, name: str, settings: dict[str, Any], marks: Marks) -> None:
         mark = marks.mark
@@ -55,11 +49,11 @@ class DocketSubject(Subject):
             await asyncio.sleep(LONG)
 
         kept = timedelta(seconds=settings["execution_ttl"]) if "execution_ttl" in settings else timedelta(minutes=15)
-        self._docket = Docket(name, url, execution_ttl=kept)
-        self._docket.register(task)
-        self._docket.register(lasting)
+        self.docket = Docket(name, url, execution_ttl=kept)
+        self.docket.register(task)
+        self.docket.register(lasting)
         self._task = lasting if settings.get("lasting") else task
-        await self._docket.__aenter__()
+        await self.docket.__aenter__()
 
     async def close(self) -> None:
         await self.stop()
