@@ -88,14 +88,23 @@ def render(results: Results) -> str:
         _METHOD,
         "## Again, on your machine",
         "",
-        '```sh title="not run here: it takes the better part of an hour"',
-        "python -m benchmarks                                    # all of this; installs the peers first",
+        '```sh title="not run here: it takes an hour"',
+        "# all of this; installs the peers first",
+        _command(results),
+        "# a part of it",
         "python -m benchmarks --stores redis --peers dramatiq --no-page --output redis.json",
-        "docket bench redis://localhost sqlite:///bench.db       # docket-core alone, on stores of yours",
-        "docket bench --compare before.json after.json           # better, worse or noise",
+        "# docket-core alone, on stores of yours; then what has become better or worse, and what is noise",
+        "docket bench redis://localhost sqlite:///bench.db",
+        "docket bench --compare before.json after.json",
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _command(results: Results) -> str:
+    """What measures the same again."""
+    given = [f"--{name} {results.settings[name]}" for name in ("rounds", "soak", "depth") if results.settings.get(name)]
+    return " ".join(["python -m benchmarks", *given])
 
 
 def _stores(results: Results) -> Iterator[str]:
