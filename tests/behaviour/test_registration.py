@@ -62,6 +62,16 @@ async def test_adding_a_function_uses_the_name_that_it_has(docket: Docket) -> No
     assert "greet" not in docket.tasks
 
 
+async def test_what_a_name_stands_for_may_be_changed_between_two_adds(docket: Docket) -> None:
+    docket.register(greet)
+    first = await docket.add("greet")("ann")
+    docket.tasks["greet"] = another
+    second = await docket.add("greet")("ben")
+    assert (first.function, second.function) == (greet, another)
+    await work_off(docket)
+    assert await second.get_result() == "ben"
+
+
 async def test_two_functions_of_one_name_are_refused_with_both_places(docket: Docket) -> None:
     docket.register(greet)
     with pytest.raises(ConfigurationError) as refused:
