@@ -48,10 +48,12 @@ def succeeds(name: str, running: Callable[[], Awaitable[object]]) -> bool:
 
 def soak_all(options: argparse.Namespace, folder: Path, tasks: int) -> int:
     failures = 0
-    for url in options.url or [store.url(folder) for store in SHARED]:
-        run = partial(soak, url, folder, tasks=tasks, workers=options.workers, pause=options.pause)
+    for number, url in enumerate(options.url or [store.url(folder) for store in SHARED]):
+        own = folder / f"soak-{number}"
+        own.mkdir()
+        run = partial(soak, url, own, tasks=tasks, workers=options.workers, pause=options.pause)
         failures += not succeeds(url, run)
-        with bare_nursery(folder) as children:
+        with bare_nursery(own) as children:
             used = children.start("tests.support.fleet:idle", url, options.idle).wait(options.idle + 30)
         failures += used >= IDLE_LIMIT
         print(f"{url}: an idle worker used {used / 10:.1f} % of a core in {options.idle:.0f} s", flush=True)
