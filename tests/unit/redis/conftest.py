@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 
 from tests.support.servers.redis import RedisServer, binaries
+from tests.unit.redis.played import Docket
 
 
 @pytest.fixture(scope="module", params=sorted(binaries()), ids=lambda release: f"redis-{release}")
@@ -20,3 +21,9 @@ def oldest() -> Iterator[RedisServer]:
     """A server of the oldest version only, for what takes long and depends on no version."""
     with RedisServer() as started:
         yield started
+
+
+@pytest.fixture
+def docket() -> Docket:
+    """An empty one on a Redis that is played in this process."""
+    return Docket()
