@@ -152,7 +152,7 @@ class Adder(ABC):
         on_conflict = OnConflict.REPLACE if replace else OnConflict.KEEP
         if instrumentation.tracing():
             return await self._trace(execution, on_conflict, "schedule")
-        return await self._send(self.docket, execution, on_conflict, _NO_CONTEXT)
+        return await self._send(execution, on_conflict, _NO_CONTEXT)
 
     def _call(
         self, task: TaskFunction, when: datetime | timedelta | None, key: str | None, on_conflict: OnConflict
@@ -175,11 +175,10 @@ class Adder(ABC):
         docket = self.docket
         attributes = docket.labels() | execution.specific_labels()
         with instrumentation.tracer.start_as_current_span(f"docket.{operation}", attributes=attributes):
-            return await self._send(docket, execution, on_conflict, instrumentation.outgoing_context())
+            return await self._send(execution, on_conflict, instrumentation.outgoing_context())
 
-    async def _send(
-        self, docket: "Docket", execution: Execution, on_conflict: OnConflict, outgoing: Mapping[str, str]
-    ) -> Execution:
+    async def _send(self, execution: Execution, on_conflict: OnConflict, outgoing: Mapping[str, str]) -> Execution:
+        docket = self.docket
         if docket.strike_list.in_effect and self._is_struck(execution):
             return execution
         reply = await self._enqueue(_task(docket, execution, outgoing), on_conflict)

@@ -338,7 +338,7 @@ class Docket(Adder):
         return await self._progress(update)
 
     def _send_adds(self, items: list[tuple[Task, OnConflict]]) -> Awaitable[Sequence[Enqueued]]:
-        return send_tasks(self._backend or self.backend, items)
+        return send_tasks(self._backend or self.backend, items)  # the second tells that it is not open
 
     def _send_cancels(self, keys: list[str]) -> Awaitable[Sequence[CancelReply]]:
         return self.backend.cancel(keys)

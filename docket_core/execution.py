@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 ExecutionState = State
 """scheduled, queued, running, completed, failed, cancelled."""
 
-
 Trace = Mapping[str, str] | None
 Due = Micros | timedelta | None
 
@@ -43,8 +42,9 @@ class Disposition(enum.StrEnum):
     """It was refused; `error` says why, and nothing was written."""
 
 
-_LOADED, _SCHEDULED = Disposition.LOADED, Disposition.SCHEDULED
-_PENDING, _RUNNING, _ACCEPTED = State.SCHEDULED, State.RUNNING, EnqueueStatus.ACCEPTED
+_DISPOSITIONS = {EnqueueStatus.ACCEPTED: Disposition.SCHEDULED, EnqueueStatus.EXISTS: Disposition.ALREADY_SCHEDULED}
+_LOADED, _REFUSED = Disposition.LOADED, EnqueueStatus.REFUSED
+_SCHEDULED, _RUNNING = State.SCHEDULED, State.RUNNING
 """Looked up once, for every task: a member of an enum costs as much as a call."""
 
 
@@ -146,7 +146,7 @@ class Execution:
         self._redelivered = redelivered
         self._generation = generation
         self._progress: ExecutionProgress | None = None
-        self.state = _PENDING
+        self.state = _SCHEDULED
         self.worker: str | None = None
         self._started: Micros | None = None
         self.completed_at: datetime | None = None
@@ -345,13 +345,10 @@ class Execution:
     def accepted(self, reply: Enqueued) -> None:
         """Take over what the store answered to scheduling this."""
         status, run, generation, when, state, error = reply
-        if status is _ACCEPTED:
-            self.disposition = _SCHEDULED
-        elif status is EnqueueStatus.REFUSED:
+        if status is _REFUSED:
             self.refuse(str(error))
             return
-        else:
-            self.disposition = Disposition.ALREADY_SCHEDULED
+        self.disposition = _DISPOSITIONS[status]
         self.run = run
         self._generation = generation
         self._when = when

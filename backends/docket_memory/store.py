@@ -7,6 +7,7 @@ from itertools import islice
 from docket_core.backend.clock import Clock, Micros
 from docket_core.backend.kit import due, recovery_delay, refusal_of_ack, refusal_of_task
 from docket_core.backend.model import (
+    END_OF,
     Ack,
     Acked,
     CancelReply,
@@ -266,7 +267,7 @@ class Store(Audience):
         return _ACKED
 
     def _apply(self, entry: Entry, part: Part, ack: Ack, now: Micros) -> None:
-        state = _TERMINAL.get(ack.verdict)
+        state = END_OF.get(ack.verdict)
         if state is not None:
             successor = None if part.cancel_requested else ack.successor
             self._end(part, state, now, ack.result, ack.error, ack.reason, forget=successor is None)
@@ -471,9 +472,4 @@ class Store(Audience):
 _ACCEPTED, _KEEP = EnqueueStatus.ACCEPTED, OnConflict.KEEP
 _RUNNING, _ACKED = State.RUNNING, Acked.ACKED
 """Looked up once, for every task: a member of an enum costs as much as a call."""
-_TERMINAL = {
-    Verdict.COMPLETE: State.COMPLETED,
-    Verdict.FAIL: State.FAILED,
-    Verdict.CANCEL: State.CANCELLED,
-}
 _POISON = "granted {} times without an end: its worker died or lost it each time"

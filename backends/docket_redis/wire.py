@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import (
+    END_OF,
     Ack,
     Acked,
     CancelReply,
@@ -52,7 +53,6 @@ _VERDICTS = {
     Verdict.PARK: "P",
     Verdict.RELEASE: "L",
 }
-_ENDS = frozenset({Verdict.COMPLETE, Verdict.FAIL, Verdict.CANCEL})
 _LATER = frozenset({Verdict.RETRY, Verdict.POSTPONE})
 _SHORT = 5 * PIECE
 """Up to so many bytes of payload and headers together stand in the record itself, in pieces."""
@@ -169,7 +169,7 @@ def ended(values: Sequence[bytes]) -> list[Ended]:
 def ack_arguments(ack: Ack) -> list[Argument]:
     claim, verdict = ack.claim, ack.verdict
     arguments: list[Argument] = [claim.key, claim.generation, claim.token, _VERDICTS[verdict]]
-    if verdict in _ENDS:
+    if verdict in END_OF:
         named: tuple[tuple[str, bytes | str | None], ...] = (
             ("r", None if ack.result is None else b"+" + ack.result),
             ("e", None if ack.error is None else "+" + ack.error.encode(errors="replace").decode()),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.kit import due, refusal_of_ack
-from docket_core.backend.model import Ack, Acked, Claim, ProgressReply, ProgressUpdate, Renewal, Verdict
+from docket_core.backend.model import END_OF, Ack, Acked, Claim, ProgressReply, ProgressUpdate, Renewal, Verdict
 from docket_core.backend.records import Progress, ProgressMade
 from docket_core.backend.states import State
 from docket_sqlite import gates
@@ -31,7 +31,6 @@ UPDATE docket_tasks SET
 WHERE id = ?
 RETURNING progress, progress_total, progress_message, progress_at
 """
-_END = {Verdict.COMPLETE: State.COMPLETED, Verdict.FAIL: State.FAILED, Verdict.CANCEL: State.CANCELLED}
 
 
 def ack(tx: Transaction, acks: Sequence[Ack]) -> list[Acked]:
@@ -67,7 +66,7 @@ def _ack_one(tx: Transaction, entry: Entry | None, item: Ack) -> Acked:
 
 
 def _apply(tx: Transaction, entry: Entry, part: Part, item: Ack) -> None:
-    state = _END.get(item.verdict)
+    state = END_OF.get(item.verdict)
     if state is not None:
         end(tx, entry, part, state, result=item.result, error=item.error, reason=item.reason)
         if item.successor is not None and not part.cancel_requested:

@@ -206,6 +206,10 @@ class Verdict(StrEnum):
     RELEASE = "release"
 
 
+END_OF = {Verdict.COMPLETE: State.COMPLETED, Verdict.FAIL: State.FAILED, Verdict.CANCEL: State.CANCELLED}
+"""The state in which a run ends by these verdicts; by the others it goes on."""
+
+
 class Ack(NamedTuple):
     """The end of a claim. Built by the named constructors only."""
 

@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 
 from docket_core.backend.clock import Micros
 from docket_core.backend.model import (
+    END_OF,
     Ack,
     Acked,
     CancelReply,
@@ -31,8 +32,6 @@ from docket_core.backend.records import FunctionCounts, Progress, Record
 from docket_core.backend.states import State
 from docket_core.conformance.pure_gates import PureGates
 from docket_core.conformance.pure_parts import ANY_REASON, Key, Run, assert_seen, last_of
-
-_ENDS = {Verdict.COMPLETE: State.COMPLETED, Verdict.FAIL: State.FAILED, Verdict.CANCEL: State.CANCELLED}
 
 
 class Pure:
@@ -116,7 +115,7 @@ class Pure:
             allowed = {Acked.LOST}
         else:
             allowed = {Acked.ACKED}
-            key.acked, key.acked_end = claim.token, ack.verdict in _ENDS or live.cancel_requested
+            key.acked, key.acked_end = claim.token, ack.verdict in END_OF or live.cancel_requested
             self._apply(key, live, ack, now, parks_again)
             assert answer in allowed
             return
@@ -125,7 +124,7 @@ class Pure:
         assert answer in allowed, f"{answer!r} was told, {allowed} is true"
 
     def _apply(self, key: Key, run: Run, ack: Ack, now: Micros, parks_again: bool) -> None:
-        state = _ENDS.get(ack.verdict)
+        state = END_OF.get(ack.verdict)
         if state is not None:
             dropped = run.cancel_requested
             self._end(key, run, state, now, ack.result, ack.error, ack.reason)
